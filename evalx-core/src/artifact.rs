@@ -1,0 +1,105 @@
+//! [`Artifact`]: a file or a tree of files kept outside any session.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::{ByteSize, SandboxPath};
+
+/// A regular file of an [`Artifact`].
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ArtifactFile {
+    /// Where it lies below the artifact's own path; empty if the artifact is this file.
+    pub path: Option<SandboxPath>,
+    /// What it holds.
+    pub contents: Bytes,
+    /// Whether it may be executed.
+    pub executable: bool,
+}
+
+impl ArtifactFile {
+    /// A file; `path` is `None` for an artifact that is one file.
+    #[must_use]
+    pub const fn new(path: Option<SandboxPath>, contents: Bytes, executable: bool) -> Self {
+        Self { path, contents, executable }
+    }
+}
+
+impl fmt::Debug for ArtifactFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} ({} bytes)", self.path, self.contents.len())
+    }
+}
+
+/// A file or a tree of files, kept by [`Session::keep`](crate::Session::keep)
+/// to be placed in other sessions of any backend.
+///
+/// It is reference-counted and immutable; the last clone frees it. Its bytes
+/// are the host's and are charged to the host.
+#[derive(Clone)]
+pub struct Artifact(Arc<[ArtifactFile]>);
+
+impl Artifact {
+    /// An artifact of these files.
+    pub fn new(files: impl Into<Arc<[ArtifactFile]>>) -> Self {
+        Self(files.into())
+    }
+
+    /// An artifact that is one executable file.
+    pub fn executable(contents: impl Into<Bytes>) -> Self {
+        Self::new([ArtifactFile::new(None, contents.into(), true)])
+    }
+
+    /// Its files.
+    #[must_use]
+    pub fn files(&self) -> &[ArtifactFile] {
+        &self.0
+    }
+
+    /// How many bytes its files hold together.
+    #[must_use]
+    pub fn size(&self) -> ByteSize {
+        ByteSize::bytes(self.0.iter().map(|file| file.contents.len() as u64).sum())
+    }
+}
+
+impl fmt::Debug for Artifact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Artifact").field("files", &self.0.len()).field("size", &self.size()).finish()
+    }
+}
+
+/// What [`Session::write_file`](crate::Session::write_file) places.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum FileContents {
+    /// A regular file of these bytes.
+    Bytes {
+        /// What it holds.
+        contents: Bytes,
+        /// Whether it may be executed.
+        executable: bool,
+    },
+    /// A file or tree that was kept before.
+    Artifact(Artifact),
+}
+
+impl FileContents {
+    /// A file that may not be executed.
+    pub fn data(contents: impl Into<Bytes>) -> Self {
+        Self::Bytes { contents: contents.into(), executable: false }
+    }
+
+    /// A file that may be executed.
+    pub fn executable(contents: impl Into<Bytes>) -> Self {
+        Self::Bytes { contents: contents.into(), executable: true }
+    }
+}
+
+impl From<Artifact> for FileContents {
+    fn from(artifact: Artifact) -> Self {
+        Self::Artifact(artifact)
+    }
+}

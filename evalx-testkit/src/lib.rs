@@ -1,0 +1,1 @@
+//! What tests of evalx are made of: a fake sandbox, and the suites that every backend runs.

@@ -1,0 +1,2 @@
+//! evalx runs untrusted source code for a host application.
+pub use evalx_core::*;
