@@ -19,7 +19,7 @@ use crate::cgroup::meter::{Meter, decimal};
 use crate::landlock;
 use crate::program;
 use crate::sys::{self, Arena, CloneFlags, Ended, Instruction, Stack};
-use crate::wire::{Answer, Done, Order, Shape, Stage, Stopped};
+use crate::wire::{Answer, Done, ORDER_WORDS, Order, Shape, Stage, Stopped};
 
 /// The uid and gid of programs inside.
 pub(crate) const BOX_ID: u32 = 1000;
@@ -64,7 +64,9 @@ pub(crate) struct Cell {
     pub(crate) started_ns: AtomicU64,
     pub(crate) wall_ns: AtomicU64,
     pub(crate) cpu_ns: AtomicU64,
-    /// Descriptors of the session: work folder, mount namespace, Landlock rules.
+    /// Descriptors of the session: store of artifacts, work folder, mount
+    /// namespace, Landlock rules.
+    pub(crate) store: AtomicI32,
     pub(crate) work_folder: AtomicI32,
     pub(crate) mounts: AtomicI32,
     pub(crate) rules: AtomicI32,
@@ -152,6 +154,9 @@ fn prepare(cell: &Cell) -> Result<(), Failure> {
     if shape.loopback {
         sys::loopback_up().map_err(|error| (Stage::Network, error))?;
     }
+    // Where the slot's root has the store, which the session's /tmp is about to cover.
+    let store = sys::open(libc::AT_FDCWD, c"/tmp", libc::O_PATH | libc::O_DIRECTORY);
+    cell.store.store(store.map_err(|error| (Stage::Mounts, error))?, SeqCst);
     work_folders(shape).map_err(|error| (Stage::Mounts, error))?;
     own_proc()?;
     let keep = |place: &AtomicI32, path: &CStr, flags: i32| {
@@ -162,8 +167,7 @@ fn prepare(cell: &Cell) -> Result<(), Failure> {
     keep(&cell.work_folder, c"/box", libc::O_PATH | libc::O_DIRECTORY)?;
     keep(&cell.mounts, c"/proc/self/ns/mnt", libc::O_RDONLY)?;
     if cell.landlock > 0 {
-        let rules =
-            landlock::rules(cell.landlock, cell.zygote_proc).map_err(|error| (Stage::Landlock, error))?;
+        let rules = landlock::rules(cell.landlock).map_err(|error| (Stage::Landlock, error))?;
         cell.rules.store(rules, SeqCst);
     }
     confine(cell, shape)
@@ -173,8 +177,8 @@ fn prepare(cell: &Cell) -> Result<(), Failure> {
 fn rejoin(cell: &Cell) -> Result<(), Failure> {
     let join = || {
         sys::set_namespace(cell.mounts.load(SeqCst), libc::CLONE_NEWNS)?;
-        // A copy of its own: this cell's /proc must not be seen by the next.
-        sys::unshare(libc::CLONE_NEWNS)
+        // That of the step before, whose namespace is dead.
+        sys::unmount(c"/proc")
     };
     join().map_err(|error| (Stage::Namespaces, error))?;
     if cell.shape().loopback {
@@ -233,10 +237,6 @@ fn own_proc() -> Result<(), Failure> {
 /// What can be put on the program before it exists, it inherits.
 fn confine(cell: &Cell, shape: Shape) -> Result<(), Failure> {
     sys::chdir(c"/box").map_err(|error| (Stage::Mounts, error))?;
-    let rules = cell.rules.load(SeqCst);
-    if rules >= 0 {
-        sys::landlock_enter(rules).map_err(|error| (Stage::Landlock, error))?;
-    }
     let filter = match shape {
         // An error from this filter would go before the strict one's word.
         Shape { strict: true, .. } => return Ok(()),
@@ -268,6 +268,11 @@ impl Reaped {
 
 /// Runs the program; `None` if the zygote reports.
 fn run(cell: &'static Cell, order: Order) -> Result<Option<Done>, Failure> {
+    cell.arena
+        .for_each_pair(8 * ORDER_WORDS, order.places, |name, path| {
+            sys::place(cell.store.load(SeqCst), name, cell.work_folder.load(SeqCst), path)
+        })
+        .map_err(|error| (Stage::Place, error))?;
     cell.meter.begin(order.memory, order.processes).map_err(|error| (Stage::Limits, error))?;
     let started = sys::clock(libc::CLOCK_MONOTONIC);
     cell.started_ns.store(started, SeqCst);

@@ -31,6 +31,7 @@ fn become_program(cell: &Cell, order: Order) -> Failure {
     loop {
         let error = cell.arena.execute(
             8 * ORDER_WORDS,
+            count(order.places.saturating_mul(2)),
             count(order.programs),
             count(order.arguments),
             count(order.environment),
@@ -65,6 +66,10 @@ fn prepare(cell: &Cell, order: Order) -> Result<(), Failure> {
     descriptors().map_err(|error| (Stage::Descriptors, error))?;
     if matches!(cell.meter, Meter::V1(_)) {
         offer_to_oom_killer(cell);
+    }
+    let rules = cell.rules.load(SeqCst);
+    if rules >= 0 {
+        sys::landlock_enter(rules).map_err(|error| (Stage::Landlock, error))?;
     }
     if !strict {
         // In strict mode the table is the zygote's; execve closes all there is.

@@ -64,6 +64,9 @@ pub(crate) enum Layers {
     Bind,
 }
 
+/// The folder of kept artifacts, below the stage.
+const STORE: &str = "store";
+
 /// Where the launcher prepares things, on a tmpfs of its own.
 #[derive(Clone, Debug)]
 pub(crate) struct Stage {
@@ -95,13 +98,18 @@ impl Stage {
         self.folder.join("skeleton")
     }
 
+    /// The folder in which the host stores artifacts for every slot.
+    pub(crate) fn store(&self) -> PathBuf {
+        self.folder.join(STORE)
+    }
+
     fn root(&self) -> PathBuf {
         self.folder.join("root")
     }
 
     fn build_skeleton(&self) -> io::Result<()> {
         let skeleton = self.skeleton();
-        for folder in ["skeleton", "empty", "root", "skeleton/etc", "skeleton/var/tmp"] {
+        for folder in ["skeleton", "empty", "root", STORE, "skeleton/etc", "skeleton/var/tmp"] {
             fs::create_dir_all(self.folder.join(folder))?;
         }
         for folder in ["box", "tmp", "proc", "dev"] {
@@ -155,6 +163,9 @@ impl Stage {
         for folder in &self.readable {
             self.layer(folder, &root.join(folder.strip_prefix("/").unwrap_or(folder)))?;
         }
+        // Under the session's own /tmp, which covers it, and read-only: cells
+        // mount files of it into their sessions.
+        bind(&self.folder.join(STORE), &root.join("tmp"))?;
         devices(&root.join("dev"))?;
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_RDONLY;
         at(Path::new("/proc"), mount(Some("proc"), &root.join("proc"), Some("proc"), flags, None::<&str>))?;

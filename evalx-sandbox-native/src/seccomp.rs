@@ -3,7 +3,7 @@
 //! [`refusals`] is the default: dangerous calls answer with an error code,
 //! never with a kill, so that a runtime which probes for one falls back. It is
 //! installed in the cell ahead of time, and programs inherit it. [`last`] is
-//! the little that the cell itself still needs: `clone3`. [`strict`] is the
+//! the little that the cell itself still needs. [`strict`] is the
 //! allow-list, heard by the zygote.
 
 mod lists;
@@ -16,11 +16,14 @@ pub(crate) use lists::name;
 use lists::{ALLOWED, ENOSYS_CALLS, EPERM_CALLS};
 use program::{Action, Filter};
 
-/// The default policy, without `clone3`, which the cell still needs to fork
-/// the program into its cgroup.
+/// The calls by which a cell mounts artifacts into its session.
+const PLACING: [libc::c_long; 2] = [libc::SYS_open_tree, libc::SYS_move_mount];
+
+/// The default policy, without what the cell still needs: `clone3`, to fork
+/// the program into its cgroup, and the calls of [`PLACING`].
 pub(crate) fn refusals(shape: Shape) -> Vec<Instruction> {
     let mut filter = Filter::new(Action::Allow);
-    for call in EPERM_CALLS {
+    for call in EPERM_CALLS.iter().filter(|call| !PLACING.contains(call)) {
         filter.call(*call, Action::Errno(libc::EPERM));
     }
     for call in ENOSYS_CALLS {
@@ -30,11 +33,14 @@ pub(crate) fn refusals(shape: Shape) -> Vec<Instruction> {
     filter.finish()
 }
 
-/// What is added in the program itself: `clone3` hides its flags behind a
+/// What is added in the program itself. `clone3` hides its flags behind a
 /// pointer, so it is said not to exist, and C libraries fall back to `clone`.
 pub(crate) fn last() -> Vec<Instruction> {
     let mut filter = Filter::new(Action::Allow);
     filter.call(libc::SYS_clone3, Action::Errno(libc::ENOSYS));
+    for call in PLACING {
+        filter.call(call, Action::Errno(libc::EPERM));
+    }
     filter.finish()
 }
 

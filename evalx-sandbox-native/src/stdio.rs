@@ -160,7 +160,7 @@ impl Host {
         // The tree is dead: what is in the pipes is all that comes.
         self.feed = Feed::Done;
         for stream in [OutputStream::Stdout, OutputStream::Stderr] {
-            while let Some(length) = self.read(stream) {
+            while let Some(length) = self.rest(stream) {
                 self.deliver(stream, length, slot, io).await;
             }
         }
@@ -181,6 +181,17 @@ impl Host {
             OutputStream::Stderr => &mut self.stderr,
         };
         drain.source.read(&mut self.buffer)
+    }
+
+    /// Reads what is left of a stream whose writers are gone.
+    fn rest(&mut self, stream: OutputStream) -> Option<usize> {
+        let drain = match stream {
+            OutputStream::Stdout => &mut self.stdout,
+            OutputStream::Stderr => &mut self.stderr,
+        };
+        let Source::Open(receiver) = &drain.source else { return None };
+        // Past the runtime, which may not have heard yet that there is something.
+        nix::unistd::read(receiver, &mut self.buffer).ok().filter(|length| *length > 0)
     }
 
     async fn deliver(&mut self, stream: OutputStream, length: usize, slot: &Slot, io: &mut dyn StepIo) {

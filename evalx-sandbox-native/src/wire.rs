@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use crate::sys;
 
 /// Words of an order before its texts.
-pub(crate) const ORDER_WORDS: usize = 12;
+pub(crate) const ORDER_WORDS: usize = 13;
 /// Words of an answer.
 pub(crate) const ANSWER_WORDS: usize = 20;
 /// Words of a control.
@@ -22,7 +22,8 @@ pub(crate) const CONTROL_WORDS: usize = 6;
 pub(crate) const FLAG_TERMINAL: u64 = 1;
 
 /// What a cell is to run. The words, in this order, follow the total length;
-/// then the NUL-ended texts: program candidates, arguments, environment.
+/// then the NUL-ended texts: pairs of stored artifact
+/// and path, program candidates, arguments, environment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Order {
     pub(crate) flags: u64,
@@ -36,12 +37,15 @@ pub(crate) struct Order {
     pub(crate) programs: u64,
     pub(crate) arguments: u64,
     pub(crate) environment: u64,
+    /// Artifacts to be mounted first.
+    pub(crate) places: u64,
 }
 
 impl Order {
     /// The message: this order and its texts.
     pub(crate) fn encode<'a>(
         mut self,
+        places: impl IntoIterator<Item = (&'a str, &'a str)>,
         programs: impl IntoIterator<Item = &'a OsStr>,
         arguments: impl IntoIterator<Item = &'a OsStr>,
         environment: impl IntoIterator<Item = (&'a OsStr, &'a OsStr)>,
@@ -53,6 +57,11 @@ impl Order {
             }
             message.push(0);
         };
+        for (name, path) in places {
+            text(&[name.as_bytes()]);
+            text(&[path.as_bytes()]);
+            self.places += 1;
+        }
         for program in programs {
             text(&[program.as_bytes()]);
             self.programs += 1;
@@ -78,6 +87,7 @@ impl Order {
             self.programs,
             self.arguments,
             self.environment,
+            self.places,
         ];
         message[..ORDER_WORDS * 8].copy_from_slice(&to_bytes::<ORDER_WORDS, { ORDER_WORDS * 8 }>(words));
         message
@@ -97,6 +107,7 @@ impl Order {
             programs: word(9),
             arguments: word(10),
             environment: word(11),
+            places: word(12),
         }
     }
 }
@@ -151,6 +162,7 @@ pub(crate) enum Stage {
     Execute = 11,
     Network = 12,
     Cgroup = 13,
+    Place = 14,
 }
 
 impl Stage {
@@ -169,6 +181,7 @@ impl Stage {
             11 => "could not execute the program",
             12 => "could not bring up the loopback interface",
             13 => "could not make the step's cgroup",
+            14 => "could not place an artifact",
             _ => "failed",
         }
     }
@@ -382,7 +395,7 @@ mod tests {
     fn an_order_has_its_length_first() {
         let order = Order { wall_ns: 5, ..Order::default() };
         let texts = ["a", "b"].map(OsStr::new);
-        let message = order.encode(texts, [], [(OsStr::new("N"), OsStr::new("v"))]);
+        let message = order.encode([], texts, [], [(OsStr::new("N"), OsStr::new("v"))]);
         assert_eq!(from_bytes(&message, 0), message.len() as u64);
         assert!(message.ends_with(b"a\0b\0N=v\0"));
         let read = Order::decode(|index| from_bytes(&message, index));

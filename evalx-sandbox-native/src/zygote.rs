@@ -150,6 +150,7 @@ fn make_cell(command: RawFd, meter: Meter) -> Result<Cell, Errno> {
         started_ns: zero(),
         wall_ns: zero(),
         cpu_ns: zero(),
+        store: none(),
         work_folder: none(),
         mounts: none(),
         rules: none(),
@@ -226,7 +227,7 @@ impl Zygote {
     /// Ends what there is of the session, and makes a cell for the next.
     fn reset(&mut self, generation: u64, shape: Shape) {
         self.end_cell();
-        for place in [&self.cell.work_folder, &self.cell.mounts, &self.cell.rules] {
+        for place in [&self.cell.store, &self.cell.work_folder, &self.cell.mounts, &self.cell.rules] {
             Cell::close(place);
         }
         self.cell.generation.store(generation, SeqCst);

@@ -114,6 +114,34 @@ pub(crate) fn mount(source: &CStr, target: &CStr, kind: &CStr, flags: u64, data:
     call!(libc::SYS_mount, source.as_ptr(), target.as_ptr(), kind.as_ptr(), flags, data.as_ptr()).map(drop)
 }
 
+/// Shows the file `name` of the folder `from` in place of the file `path`
+/// below `folder`, read-only if `from` is. No symlink is followed.
+pub(crate) fn place(from: RawFd, name: &CStr, folder: RawFd, path: &CStr) -> Result<()> {
+    const OPEN_TREE_CLONE: i32 = 1;
+    const MOVE_MOUNT_EMPTY_PATHS: usize = 0x4 | 0x40;
+    const RESOLVE_BENEATH_NO_SYMLINKS: u64 = 0x02 | 0x04 | 0x08;
+    // `struct open_how`: flags, mode, resolve.
+    let how = [
+        libc::O_PATH as u64 | libc::O_NOFOLLOW as u64 | libc::O_CLOEXEC as u64,
+        0,
+        RESOLVE_BENEATH_NO_SYMLINKS,
+    ];
+    let target = fd(call!(libc::SYS_openat2, folder, path.as_ptr(), how.as_ptr(), size_of_val(&how))?);
+    let result =
+        call!(libc::SYS_open_tree, from, name.as_ptr(), OPEN_TREE_CLONE | libc::O_CLOEXEC).and_then(|tree| {
+            let moved =
+                call!(libc::SYS_move_mount, tree, c"".as_ptr(), target, c"".as_ptr(), MOVE_MOUNT_EMPTY_PATHS);
+            close(fd(tree));
+            moved
+        });
+    close(target);
+    result.map(drop)
+}
+
+pub(crate) fn unmount(path: &CStr) -> Result<()> {
+    call!(libc::SYS_umount2, path.as_ptr(), libc::MNT_DETACH).map(drop)
+}
+
 pub(crate) fn mkdir(path: &CStr, mode: u32) -> Result<()> {
     call!(libc::SYS_mkdirat, libc::AT_FDCWD, path.as_ptr(), mode).map(drop)
 }
