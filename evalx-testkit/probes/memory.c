@@ -306,7 +306,15 @@ static int page_cache(int argc, char **argv) {
     return HELD;
 }
 
+/* reserve GIB: address space that is never touched. */
+static int reserve(int argc, char **argv) {
+    size_t bytes = (size_t)number(argc, argv, 1, 16) << 30;
+    char *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return at == MAP_FAILED ? REFUSED : HELD;
+}
+
 const struct probe memory_probes[] = {
+    {"reserve", reserve},
     {"touch", touch},
     {"memory-slow", slow},
     {"memory-endless", endless},
