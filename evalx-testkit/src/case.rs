@@ -189,6 +189,15 @@ impl Case {
         self
     }
 
+    /// Puts another prefix in the place of its own.
+    #[must_use]
+    pub(crate) fn prefixed(mut self, prefix: &str) -> Self {
+        if let Some((_, own)) = self.name.split_once("::") {
+            self.name = format!("{prefix}::{own}");
+        }
+        self
+    }
+
     /// Its name, the same on every backend.
     #[must_use]
     pub fn name(&self) -> &str {
