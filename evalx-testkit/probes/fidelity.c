@@ -34,7 +34,7 @@ static int divide(int argc, char **argv) {
     (void)argv;
 #if defined(__x86_64__)
     volatile int zero = argc - argc;
-    volatile int result = 1 / zero;
+    volatile int result = 100 / zero;
     (void)result;
 #else
     (void)argc;

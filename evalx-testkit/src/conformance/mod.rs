@@ -207,6 +207,7 @@ fn sessions() -> Vec<Case> {
         case!(sessions::unused_sessions),
         case!(sessions::nothing_alive_after_a_run),
         case!(sessions::nothing_alive_after_close),
+        case!(sessions::work_folder_is_fresh),
         case!(sessions::sessions_share_no_files),
         case!(sessions::neighbours_share_no_files),
         case!(sessions::labels_are_harmless),

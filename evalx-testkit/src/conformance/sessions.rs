@@ -207,7 +207,17 @@ pub async fn nothing_alive_after_close(sandbox: &DynSandbox, probes: &Probes) {
     assert_eq!(token.alive(), Vec::<u32>::new(), "a process outlives its session");
 }
 
-/// What one session left is not in the next.
+/// A new session's work folder has nothing of the last one's.
+pub async fn work_folder_is_fresh(sandbox: &DynSandbox, probes: &Probes) {
+    for _ in 0..4 {
+        let mut session = open(sandbox, probes, probes.limits()).await;
+        run(session.as_mut(), &["show", "left"]).await.ended(&Outcome::Exited(3));
+        run(session.as_mut(), &["make", "file", "left"]).await.well();
+        close(session).await;
+    }
+}
+
+/// What one session left, in any place that can be written, is not in the next.
 pub async fn sessions_share_no_files(sandbox: &DynSandbox, probes: &Probes) {
     for _ in 0..4 {
         let mut session = open(sandbox, probes, probes.limits()).await;

@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::future::Future;
 use std::os::unix::ffi::OsStringExt;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
@@ -45,10 +44,6 @@ pub fn cases() -> Vec<Case> {
         case!(library::stdin_that_fails),
         case!(library::output_taken_slowly),
         case!(library::output_never_taken),
-        case!(library::open_dropped_at_every_await),
-        case!(library::calls_dropped_at_every_await),
-        case!(library::close_dropped_at_every_await),
-        case!(library::shutdown_amid_work).owning(),
         case!(library::out_of_descriptors).needing(Need::FewDescriptors).owning().exclusive(),
         case!(library::memory_of_the_host_returns).exclusive(),
     ]
@@ -362,88 +357,6 @@ pub async fn output_never_taken(sandbox: &DynSandbox, probes: &Probes) {
     }
     run(session.as_mut(), &["hello"]).await.well();
     close(session).await;
-}
-
-/// Polls a future so many times at most; whether it was done by then.
-async fn polled<F: Future + Send>(future: F, mut times: u32) -> Option<F::Output> {
-    let mut future = pin!(future);
-    std::future::poll_fn(|cx| {
-        if times == 0 {
-            return Poll::Ready(None);
-        }
-        times -= 1;
-        future.as_mut().poll(cx).map(Some)
-    })
-    .await
-}
-
-/// More awaits than any call has; a call that is done earlier ends the loop.
-const AWAITS: u32 = 24;
-
-/// `open` dropped at each of its awaits loses no capacity.
-pub async fn open_dropped_at_every_await(sandbox: &DynSandbox, probes: &Probes) {
-    for times in 0..AWAITS {
-        for _ in 0..4 {
-            drop(polled(sandbox.open(SessionSpec::new(probes.limits())), times).await);
-        }
-    }
-    still_works(sandbox, probes).await;
-}
-
-/// Every call on a session, dropped at each of its awaits, leaves a session that works.
-pub async fn calls_dropped_at_every_await(sandbox: &DynSandbox, probes: &Probes) {
-    let mut session = open(sandbox, probes, probes.limits()).await;
-    for times in 0..AWAITS {
-        let token = Token::new();
-        let data = FileContents::data(vec![1; 100_000]);
-        drop(polled(session.write_file(&path("dropped"), data), times).await);
-        drop(polled(session.read_file(&path("probe"), ALL), times).await);
-        drop(polled(session.keep(&path("probe")), times).await);
-        let mut io = Collect::new(vec![b'x'; 200_000]);
-        drop(polled(session.run(probe(["cat", "-1", token.as_str()]), &mut io), times).await);
-        session.write_file(&path("after"), FileContents::data("after")).await.expect("the session works");
-        assert_eq!(token.alive(), Vec::<u32>::new(), "a step dropped after {times} polls lives on");
-        assert_eq!(run(session.as_mut(), &["show", "after"]).await.well().text(), "after");
-    }
-    close(session).await;
-}
-
-/// `close` dropped at each of its awaits still closes.
-pub async fn close_dropped_at_every_await(sandbox: &DynSandbox, probes: &Probes) {
-    for times in 0..AWAITS {
-        let session = open(sandbox, probes, probes.limits()).await;
-        drop(polled(session.close(), times).await);
-    }
-    still_works(sandbox, probes).await;
-}
-
-/// Shutting down while sessions are opened and run ends them all, and hangs nobody.
-pub async fn shutdown_amid_work(sandbox: &DynSandbox, probes: &Probes) {
-    still_works(sandbox, probes).await;
-    let token = Token::new();
-    let work: Vec<_> = (0..8)
-        .map(|_| {
-            let (sandbox, probes, token) = (DynSandbox::clone(sandbox), probes.clone(), token.clone());
-            tokio::spawn(async move {
-                let attempt = async {
-                    let mut session = sandbox.open(SessionSpec::new(probes.limits())).await?;
-                    let program = FileContents::executable(probes.program());
-                    session.write_file(&path("probe"), program).await?;
-                    let mut io = Collect::default();
-                    session.run(probe(["sleep", "100", token.as_str()]), &mut io).await?;
-                    session.close().await
-                };
-                // Cut short by the shutdown or done before it: both are right.
-                let _: evalx_core::Result<()> = attempt.await;
-            })
-        })
-        .collect();
-    tokio::task::yield_now().await;
-    sandbox.shutdown().await.expect("the sandbox shuts down");
-    assert_eq!(token.alive(), Vec::<u32>::new(), "processes outlive their sandbox");
-    for task in work {
-        task.await.expect("no call panics");
-    }
 }
 
 /// With no descriptor left, calls fail with an error; with some again, they work.

@@ -14,6 +14,7 @@
 mod attack;
 pub mod compile;
 pub mod cross;
+pub mod dropped;
 mod files;
 mod kernel;
 pub mod library;
@@ -104,6 +105,7 @@ pub fn cases() -> Vec<Case> {
         .chain(reset::cases())
         .chain(compile::cases())
         .chain(library::cases())
+        .chain(dropped::cases())
         .collect()
 }
 
