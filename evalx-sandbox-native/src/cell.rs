@@ -18,7 +18,7 @@ use nix::errno::Errno;
 use crate::cgroup::meter::{Meter, decimal};
 use crate::landlock;
 use crate::program;
-use crate::sys::{self, Arena, CloneFlags, Ended, Instruction, Stack};
+use crate::sys::{self, Arena, CloneFlags, Ended, Instruction, Space, Stack};
 use crate::wire::{Answer, Done, ORDER_WORDS, Order, Shape, Stage, Stopped};
 
 /// The uid and gid of programs inside.
@@ -188,11 +188,12 @@ fn rejoin(cell: &Cell) -> Result<(), Failure> {
     confine(cell, cell.shape())
 }
 
+/// The root of a session's tmpfs, and its three folders.
+const OWN_INODES: u64 = 4;
+
 /// One tmpfs, so that one size and one number of inodes bound the three
 /// folders together.
 fn work_folders(shape: Shape) -> Result<(), Errno> {
-    /// The root and the three folders.
-    const OWN_INODES: u64 = 4;
     let mut options = [0u8; 96];
     let mut length = 0;
     let mut digits = [0; 20];
@@ -364,7 +365,9 @@ fn split(total: u64, user: u64, system: u64) -> (u64, u64) {
 /// What the whole tree used; called when it is dead.
 pub(crate) fn measure(cell: &Cell, wall_ns: u64) -> Done {
     let usage = cell.meter.usage();
-    let (disk_used, free_bytes, free_inodes) = sys::space(cell.work_folder.load(SeqCst)).unwrap_or((0, 1, 1));
+    // Nothing is full if it can't be asked, which would take a dead kernel.
+    let unknown = Space { bytes_free: 1, files_free: 1, ..Space::default() };
+    let space = sys::space(cell.work_folder.load(SeqCst)).unwrap_or(unknown);
     Done {
         stopped: if usage.oom_kills > 0 { Stopped::Memory } else { Stopped::No },
         cpu_ns: usage.cpu_ns,
@@ -375,8 +378,10 @@ pub(crate) fn measure(cell: &Cell, wall_ns: u64) -> Done {
         oom_kills: usage.oom_kills,
         processes_peak: usage.processes_peak,
         forks_refused: usage.forks_refused,
-        disk_used,
-        disk_full: free_bytes == 0 || free_inodes == 0,
+        disk_used: space.bytes_used,
+        disk_full: space.bytes_free == 0,
+        files_used: space.files_used.saturating_sub(OWN_INODES),
+        files_full: space.files_free == 0,
         ..Done::default()
     }
 }

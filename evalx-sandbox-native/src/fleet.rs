@@ -138,14 +138,18 @@ impl Fleet {
             Ok(_) => return Err(NativeError::Silent("its socket is full")),
             Err(error) => return Err(NativeError::Talk(error.into())),
         }
-        command.set_nonblocking(true).map_err(NativeError::Talk)?;
-        let command = UnixStream::from_std(command).map_err(NativeError::Talk)?;
+        let stream = |stream: StdStream| {
+            stream.set_nonblocking(true)?;
+            UnixStream::from_std(stream)
+        };
+        let command = stream(command).map_err(NativeError::Talk)?;
+        let control = stream(control).map_err(NativeError::Talk)?;
         #[expect(clippy::cast_possible_truncation, reason = "the index is below the block's size")]
         let owner = self
             .instance
             .uids
             .map_or(Owner::Host, |first| Owner::Slot(first + index as u32 * UIDS_PER_SLOT + 1));
-        let mut slot = Slot::new(index, command, control.into(), shape, owner);
+        let mut slot = Slot::new(index, command, control, shape, owner);
         slot.reset(shape)?;
         Ok(slot)
     }

@@ -180,7 +180,7 @@ impl Launcher {
                 sync: theirs.into(),
                 group,
                 stage: self.stage.clone(),
-                privileged: self.plan.uids.is_some(),
+                owner,
                 unified,
             });
         }

@@ -203,9 +203,11 @@ fn bind(source: &Path, target: &Path) -> io::Result<()> {
 fn devices(dev: &Path) -> io::Result<()> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
     at(dev, mount(Some("dev"), dev, Some("tmpfs"), flags, Some("mode=0755,size=64k,nr_inodes=32")))?;
-    for (name, minor) in [("null", 3), ("zero", 5), ("full", 7), ("random", 8), ("urandom", 9)] {
+    for (name, major, minor) in
+        [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)]
+    {
         let node = dev.join(name);
-        match mknod(&node, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(1, minor)) {
+        match mknod(&node, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(major, minor)) {
             Ok(()) => fs::set_permissions(&node, fs::Permissions::from_mode(0o666))?,
             Err(_) => {
                 fs::File::create(&node)?;

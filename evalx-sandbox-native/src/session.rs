@@ -63,7 +63,7 @@ impl NativeSession {
     async fn settle(&mut self) -> Result<(), NativeError> {
         if self.dropped_run {
             let slot = self.taken.slot()?;
-            slot.stop(Stopped::Cancelled);
+            slot.abandon();
             slot.answer().await?;
             self.dropped_run = false;
         }
@@ -287,7 +287,7 @@ impl KillOnDrop<'_> {
 impl Drop for KillOnDrop<'_> {
     fn drop(&mut self) {
         if self.armed {
-            self.slot.stop(Stopped::Cancelled);
+            self.slot.abandon();
         }
     }
 }

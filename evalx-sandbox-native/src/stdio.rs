@@ -145,7 +145,7 @@ impl Host {
             let stream = tokio::select! {
                 biased;
                 control = next_control(&mut self.controls) => {
-                    self.control(control, slot);
+                    self.control(control, slot).await;
                     continue;
                 }
                 () = self.stdout.source.readable() => OutputStream::Stdout,
@@ -204,7 +204,7 @@ impl Host {
             drain.summary.truncated = true;
             if !self.stopped {
                 self.stopped = true;
-                slot.stop(Stopped::Output);
+                slot.stop(Stopped::Output).await;
             }
         }
         if allowed > 0 {
@@ -212,11 +212,11 @@ impl Host {
         }
     }
 
-    fn control(&mut self, control: Option<Control>, slot: &Slot) {
+    async fn control(&mut self, control: Option<Control>, slot: &Slot) {
         match control {
             None => self.controls = None,
-            Some(Control::Cancel) => slot.stop(Stopped::Cancelled),
-            Some(Control::Signal(signal)) => slot.signal(signal.number()),
+            Some(Control::Cancel) => slot.stop(Stopped::Cancelled).await,
+            Some(Control::Signal(signal)) => slot.signal(signal.number()).await,
             Some(Control::Resize(size)) => {
                 if let Some(terminal) = &self.terminal {
                     terminal::resize(terminal, size);

@@ -215,8 +215,11 @@ pub(crate) struct Done {
     pub(crate) voluntary: u64,
     pub(crate) involuntary: u64,
     pub(crate) disk_used: u64,
-    /// The disk had no room or no inode left at the end.
+    /// The disk had no room left at the end.
     pub(crate) disk_full: bool,
+    pub(crate) files_used: u64,
+    /// No file could be made any more at the end.
+    pub(crate) files_full: bool,
     /// The number of the forbidden call.
     pub(crate) syscall: i32,
 }
@@ -229,7 +232,7 @@ impl Answer {
             Self::Failed { generation, stage, errno } => {
                 words[..4].copy_from_slice(&[3, stage, u64::from(errno.unsigned_abs()), generation]);
             }
-            Self::Done(done) => words[..17].copy_from_slice(&[
+            Self::Done(done) => words[..19].copy_from_slice(&[
                 2,
                 done.stopped as u64,
                 u64::from(done.status.is_some()),
@@ -247,6 +250,8 @@ impl Answer {
                 done.disk_used,
                 u64::from(done.disk_full),
                 u64::from(done.syscall.cast_unsigned()),
+                done.files_used,
+                u64::from(done.files_full),
             ]),
         }
         to_bytes(words)
@@ -274,6 +279,8 @@ impl Answer {
                 disk_used: word(14),
                 disk_full: word(15) == 1,
                 syscall: small(16),
+                files_used: word(17),
+                files_full: word(18) == 1,
             })),
             3 => Some(Self::Failed { generation: word(3), stage: word(1), errno: small(2) }),
             _ => None,

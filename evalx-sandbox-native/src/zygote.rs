@@ -32,7 +32,8 @@ pub(crate) struct Setup {
     pub(crate) sync: OwnedFd,
     pub(crate) group: crate::cgroup::slot::SlotGroup,
     pub(crate) stage: rootfs::Stage,
-    pub(crate) privileged: bool,
+    /// The host uid of the slot's root, if the launcher is root.
+    pub(crate) owner: Option<u32>,
     pub(crate) unified: bool,
 }
 
@@ -78,7 +79,7 @@ fn become_zygote(setup: Setup) -> Result<Zygote, ()> {
     let (meter, oom_events) =
         meter(&setup).map_err(|error| refuse("could not open the slot's cgroup", &error))?;
     setup.stage.enter().map_err(|error| refuse("could not make the slot's root", &error))?;
-    identity::become_slot(setup.privileged, &setup.sync)
+    identity::become_slot(setup.owner, &setup.sync)
         .map_err(|error| refuse("could not make the slot's namespaces", &error))?;
     let cell = make_cell(command, meter).map_err(|error| refuse("could not prepare cells", &error))?;
     let cell_stack = Stack::new(256 << 10).map_err(|error| refuse("could not map a cell's stack", &error))?;

@@ -162,10 +162,6 @@ pub(crate) fn set_namespace(descriptor: RawFd, kind: i32) -> Result<()> {
     call!(libc::SYS_setns, descriptor, kind).map(drop)
 }
 
-pub(crate) fn unshare(flags: i32) -> Result<()> {
-    call!(libc::SYS_unshare, flags).map(drop)
-}
-
 pub(crate) fn new_session() {
     // Fails only for a process that leads a group already.
     let _ = call!(libc::SYS_setsid);
@@ -347,14 +343,27 @@ pub(crate) fn set_timer(timer: RawFd, at_ns: u64) {
     let _ = call!(libc::SYS_timerfd_settime, timer, libc::TFD_TIMER_ABSTIME, setting.as_ptr(), 0);
 }
 
-/// Bytes and inodes of a file system: used bytes, free bytes, free inodes.
-pub(crate) fn space(descriptor: RawFd) -> Result<(u64, u64, u64)> {
+/// How full a file system is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Space {
+    pub(crate) bytes_used: u64,
+    pub(crate) bytes_free: u64,
+    pub(crate) files_used: u64,
+    pub(crate) files_free: u64,
+}
+
+pub(crate) fn space(descriptor: RawFd) -> Result<Space> {
     // `struct statfs` of a 64-bit kernel: type, block size, blocks, free,
     // available, files, free files, …: 15 longs.
     let mut stat = [0u64; 15];
     call!(libc::SYS_fstatfs, descriptor, stat.as_mut_ptr())?;
     let block = stat[1];
-    Ok((stat[2].wrapping_sub(stat[3]).wrapping_mul(block), stat[3].wrapping_mul(block), stat[6]))
+    Ok(Space {
+        bytes_used: stat[2].wrapping_sub(stat[3]).wrapping_mul(block),
+        bytes_free: stat[3].wrapping_mul(block),
+        files_used: stat[5].wrapping_sub(stat[6]),
+        files_free: stat[6],
+    })
 }
 
 /// Runs a program in place of this one; returns only if that fails.
