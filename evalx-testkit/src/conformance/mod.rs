@@ -87,6 +87,7 @@ fn memory() -> Vec<Case> {
     let memory = |case: Case| limited(case, LimitKind::Memory);
     let processes = |case: Case| limited(case, LimitKind::Processes);
     vec![
+        case!(memory::peak_of_next_to_nothing),
         case!(memory::peak_of_10_mib),
         case!(memory::peak_of_50_mib),
         case!(memory::peak_of_100_mib),
@@ -200,6 +201,7 @@ fn sessions() -> Vec<Case> {
         case!(sessions::many_steps),
         case!(sessions::session_goes_on_after_a_limit),
         case!(sessions::sixteen_sessions_at_once),
+        case!(sessions::no_output_is_lost),
         case!(sessions::cancel),
         case!(sessions::cancel_the_deaf),
         case!(sessions::signal_is_handled),
