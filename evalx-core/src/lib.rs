@@ -17,7 +17,7 @@ mod signal;
 mod size;
 mod step;
 
-pub use artifact::{Artifact, ArtifactFile, FileContents};
+pub use artifact::{Artifact, ArtifactFile, FileContents, WeakArtifact};
 pub use capabilities::{Capabilities, Enforcement, Isolation, Strength};
 pub use error::{Error, ErrorKind, Result};
 pub use io::{Collect, Control, ControlReceiver, ControlSender, OutputStream, Stdin, StepIo, controls};
