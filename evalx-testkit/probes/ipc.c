@@ -32,6 +32,8 @@ static int lock(int argc, char **argv) {
             range.l_type = F_WRLCK;
             if (fcntl(fd, F_GETLK, &range) == 0 && range.l_type != F_UNLCK)
                 return escaped("%s has a record lock of another session", shared[i]);
+            /* The same file may come again under another name. */
+            close(fd);
         } else {
             fcntl(fd, 37 /* F_OFD_SETLK */, &range);
         }

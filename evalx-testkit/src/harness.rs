@@ -48,6 +48,7 @@ pub struct Suite {
     cases: Vec<Case>,
     factory: Factory,
     lacking: Vec<(Need, String)>,
+    case_time: Duration,
     leak_check: LeakCheck,
 }
 
@@ -80,6 +81,7 @@ impl Suite {
             cases,
             factory: Box::new(move || Box::pin(factory())),
             lacking: Vec::new(),
+            case_time: CASE_TIME,
             leak_check: Box::new(|| Ok(())),
         }
     }
@@ -89,6 +91,14 @@ impl Suite {
     #[must_use]
     pub fn lacking(mut self, need: Need, reason: impl Into<String>) -> Self {
         self.lacking.push((need, reason.into()));
+        self
+    }
+
+    /// How long a case may take before it counts as hung; a minute by default,
+    /// stretched by `EVALX_TIME_SCALE`.
+    #[must_use]
+    pub fn with_case_time(mut self, most: Duration) -> Self {
+        self.case_time = most;
         self
     }
 
@@ -184,7 +194,7 @@ impl Stage {
             let sandbox = own.clone().unwrap_or_else(|| Arc::clone(&started.sandbox));
             // In a task of its own, so that a backend that blocks a thread is noticed too.
             let mut task = tokio::spawn(case.run(sandbox, started.probes.clone()));
-            let most = started.probes.stretch(CASE_TIME);
+            let most = started.probes.stretch(self.suite.case_time);
             let result = match timeout(most, &mut task).await {
                 Ok(Ok(())) => Ok(Completion::Completed),
                 Ok(Err(error)) => Err(Failed::from(message(error))),

@@ -76,6 +76,7 @@ fn time() -> Vec<Case> {
         cpu(case!(time::cpu_time_is_measured)),
         case!(time::sleeping_costs_no_cpu).exclusive(),
         case!(time::user_and_system_time).exclusive(),
+        cpu(case!(time::user_and_system_time_of_the_stopped)),
         cpu(case!(time::cpu_of_waited_children)),
         cpu(case!(time::cpu_of_parallel_children)),
         case!(time::steps_are_measured_apart).exclusive(),
@@ -86,6 +87,7 @@ fn memory() -> Vec<Case> {
     let memory = |case: Case| limited(case, LimitKind::Memory);
     let processes = |case: Case| limited(case, LimitKind::Processes);
     vec![
+        case!(memory::peak_of_next_to_nothing),
         case!(memory::peak_of_10_mib),
         case!(memory::peak_of_50_mib),
         case!(memory::peak_of_100_mib),
@@ -159,6 +161,7 @@ fn streams() -> Vec<Case> {
         case!(interaction::joined_to_one_that_ends),
         case!(interaction::joined_stderr),
         case!(interaction::terminal_of_a_size).needing(Need::Terminal),
+        case!(interaction::terminal_is_the_controlling_one).needing(Need::Terminal),
         case!(interaction::no_terminal_by_default),
         case!(interaction::terminal_is_resized).needing(Need::Terminal),
         case!(interaction::terminal_interrupt).needing(Need::Terminal),
@@ -198,6 +201,7 @@ fn sessions() -> Vec<Case> {
         case!(sessions::many_steps),
         case!(sessions::session_goes_on_after_a_limit),
         case!(sessions::sixteen_sessions_at_once),
+        case!(sessions::no_output_is_lost),
         case!(sessions::cancel),
         case!(sessions::cancel_the_deaf),
         case!(sessions::signal_is_handled),

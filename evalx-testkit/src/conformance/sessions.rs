@@ -88,6 +88,33 @@ pub async fn sixteen_sessions_at_once(sandbox: &DynSandbox, probes: &Probes) {
     }
 }
 
+/// Short programs on every slot at once lose none of their output.
+///
+/// A reader that stops when the program ends, and not when the pipe does,
+/// loses it now and then.
+pub async fn no_output_is_lost(sandbox: &DynSandbox, probes: &Probes) {
+    let tasks: Vec<_> = (0..8)
+        .map(|_| {
+            let (sandbox, probes) = (DynSandbox::clone(sandbox), probes.clone());
+            tokio::spawn(async move {
+                let mut session = open(&sandbox, &probes, probes.limits()).await;
+                let mut lost = 0;
+                for _ in 0..100 {
+                    let ran = run(session.as_mut(), &["say", "out", "err"]).await;
+                    lost += usize::from(ran.well().text() != "out" || ran.stderr != "err");
+                }
+                close(session).await;
+                lost
+            })
+        })
+        .collect();
+    let mut lost = 0;
+    for task in tasks {
+        lost += task.await.expect("every run is well");
+    }
+    assert_eq!(lost, 0, "of 800 runs, so many lost output");
+}
+
 /// A cancelled step ends soon, reports that, and keeps what it had written.
 pub async fn cancel(sandbox: &DynSandbox, probes: &Probes) {
     let mut session = open(sandbox, probes, probes.limits()).await;

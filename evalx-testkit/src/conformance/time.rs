@@ -159,6 +159,19 @@ pub async fn user_and_system_time(sandbox: &DynSandbox, probes: &Probes) {
     }
 }
 
+/// Of a program that was stopped, they are all of its CPU time too.
+pub async fn user_and_system_time_of_the_stopped(sandbox: &DynSandbox, probes: &Probes) {
+    let limits = probes.limits().with_cpu_time(probes.stretch(Duration::from_millis(200)));
+    let ran = once(sandbox, probes, limits, &["spin"]).await;
+    let sum = ran.ended(&Outcome::CpuTimeLimit).report.user_time + ran.report.system_time;
+    assert!(
+        sum.abs_diff(ran.report.cpu_time) <= probes.stretch(Duration::from_millis(20)),
+        "{}",
+        ran.story()
+    );
+    assert!(ran.report.user_time > ran.report.system_time, "{}", ran.story());
+}
+
 /// CPU time counts children that were waited for.
 pub async fn cpu_of_waited_children(sandbox: &DynSandbox, probes: &Probes) {
     counts_the_tree(sandbox, probes, "serial").await;

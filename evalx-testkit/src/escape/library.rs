@@ -368,12 +368,17 @@ pub async fn out_of_descriptors(sandbox: &DynSandbox, probes: &Probes) {
     }
     for free in [0, 1, 2, 4] {
         held.truncate(held.len() - free);
-        if let Ok(mut session) = sandbox.open(SessionSpec::new(probes.limits())).await {
-            // Refused or not: it must return.
-            let program = FileContents::executable(probes.program());
-            let _ = session.write_file(&path("probe"), program).await;
-            let _ = try_run(session.as_mut(), probe(["hello"]), Collect::default()).await;
-            let _ = session.close().await;
+        let attempt = async {
+            let mut session = sandbox.open(SessionSpec::new(probes.limits())).await?;
+            session.write_file(&path("probe"), FileContents::executable(probes.program())).await?;
+            try_run(session.as_mut(), probe(["hello"]), Collect::default()).await?;
+            session.close().await
+        };
+        // Refused or not: it must return.
+        let result = tokio::time::timeout(probes.stretch(Duration::from_secs(10)), attempt).await;
+        if result.is_err() {
+            drop(held);
+            panic!("a call waits for ever when {free} more descriptors are free");
         }
     }
     drop(held);

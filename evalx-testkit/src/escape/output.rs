@@ -35,13 +35,15 @@ pub(crate) const ATTACKS: &[Attack] = &[
     attack("big_file_in_the_work_folder", &["fill", "1", "/box/full"]).ends(FULL).needing(DISK),
     attack("big_file_in_tmp", &["fill", "1", "/tmp/full"]).ends(FULL).needing(DISK),
     attack("big_file_in_dev_shm", &["fill", "1", "/dev/shm/full"]).ends(FULL).needing(DISK),
-    attack("big_files_without_names", &["fill-unlinked", "16"]).ends(FULL).needing(DISK),
+    attack("big_files_without_names", &["fill-unlinked", "16"])
+        .ends(&[End::Disk, End::Refused])
+        .needing(DISK),
     attack("huge_sparse_file", &["sparse", "/box/sparse", "1024"]).ends(&[
         End::Held,
         End::Disk,
         End::Refused,
     ]),
-    attack("reserved_space", &["preallocate"]).needing(DISK),
+    attack("reserved_space", &["preallocate"]).ends(&[End::Held, End::Disk]).needing(DISK),
     attack("a_million_files", &["make-files", "1", "file", "1000000"]).ends(FULL).needing(FILES),
     attack("a_million_folders", &["make-files", "1", "flat", "1000000"]).ends(FULL).needing(FILES),
     attack("a_million_files_in_tmp", &["make-files", "1", "file", "1000000", "/tmp"])

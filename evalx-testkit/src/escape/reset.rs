@@ -234,7 +234,7 @@ pub async fn terminal(sandbox: &DynSandbox, probes: &Probes) {
         let size = TerminalSize { rows, columns: 80 };
         let step = probe(["terminal"]).with_stdio(Stdio::Terminal(size));
         let ran = try_run(session.as_mut(), step, Collect::from_stdin(Stdin::Empty)).await.expect("it runs");
-        assert_eq!(ran.well().text().trim_end(), format!("1 1 1 {rows} 80 1"), "{}", ran.story());
+        assert!(ran.well().text().starts_with(&format!("1 1 1 {rows} 80 ")), "{}", ran.story());
         let ran = run(session.as_mut(), &["terminal"]).await;
         assert_eq!(ran.well().text(), "0 0 0 0 0 0\n", "{}", ran.story());
         close(session).await;

@@ -31,6 +31,8 @@ pub(crate) enum Lie {
     HiddenTruncation,
     /// A byte of a large output is lost.
     LostByte,
+    /// The output of short programs is lost.
+    LostLastWords,
     /// Output is handed over when the program has ended.
     LateOutput,
     /// Stdin never comes.
@@ -59,7 +61,7 @@ pub(crate) enum Lie {
 
 impl Lie {
     /// Every lie, and the case that is there to catch it.
-    pub(crate) const ALL: [(Self, &'static str); 20] = [
+    pub(crate) const ALL: [(Self, &'static str); 21] = [
         (Self::WrongExitCode, "ends::every_exit_code"),
         (Self::FailureIsAnError, "ends::every_exit_code"),
         (Self::SignalIsAnExitCode, "ends::segmentation_fault"),
@@ -68,6 +70,7 @@ impl Lie {
         (Self::IgnoredOutputLimit, "output::stdout_over_the_limit"),
         (Self::HiddenTruncation, "output::stderr_over_the_limit"),
         (Self::LostByte, "streams::ten_mebibytes_through"),
+        (Self::LostLastWords, "sessions::no_output_is_lost"),
         (Self::LateOutput, "streams::stdin_as_it_comes"),
         (Self::NoStdin, "streams::every_byte_through"),
         (Self::LeakedFile, "sessions::work_folder_is_fresh"),
@@ -232,6 +235,7 @@ impl StepIo for ChaosIo<'_> {
                 self.inner.output(stream, &piece[1..]).await;
             }
             Lie::LateOutput => self.late.push((stream, piece.to_vec())),
+            Lie::LostLastWords if before == 0 && piece.len() < 8 => {}
             _ => self.inner.output(stream, piece).await,
         }
     }
