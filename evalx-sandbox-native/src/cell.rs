@@ -332,7 +332,7 @@ fn run(cell: &'static Cell, order: Order) -> Result<Option<Done>, Failure> {
         cell.answer_failure(stage, i32::try_from(errno).unwrap_or(0));
         return Ok(None);
     }
-    let mut done = measure(cell, wall_ns);
+    let mut done = measure(cell, wall_ns, reaped.max_rss);
     done.status = Some(status);
     if matches!(cell.meter, Meter::None) {
         done.cpu_ns = reaped.user_ns.saturating_add(reaped.system_ns);
@@ -352,7 +352,7 @@ fn claim(cell: &Cell) -> bool {
 }
 
 /// Divides exact CPU time as the kernel's ticks say.
-fn split(total: u64, user: u64, system: u64) -> (u64, u64) {
+pub(crate) fn split(total: u64, user: u64, system: u64) -> (u64, u64) {
     let ticks = user.saturating_add(system);
     if ticks == 0 {
         return (0, total);
@@ -363,8 +363,10 @@ fn split(total: u64, user: u64, system: u64) -> (u64, u64) {
 }
 
 /// What the whole tree used; called when it is dead.
-pub(crate) fn measure(cell: &Cell, wall_ns: u64) -> Done {
+pub(crate) fn measure(cell: &Cell, wall_ns: u64, max_rss: u64) -> Done {
     let usage = cell.meter.usage();
+    // What the cgroup's counter may have missed, the largest process shows.
+    let missed = max_rss.saturating_sub(usage.memory_peak).min(cell.meter.blind_spot(cell.cpus));
     // Nothing is full if it can't be asked, which would take a dead kernel.
     let unknown = Space { bytes_free: 1, files_free: 1, ..Space::default() };
     let space = sys::space(cell.work_folder.load(SeqCst)).unwrap_or(unknown);
@@ -374,7 +376,7 @@ pub(crate) fn measure(cell: &Cell, wall_ns: u64) -> Done {
         user_ns: usage.user_ns,
         system_ns: usage.system_ns,
         wall_ns,
-        memory_peak: usage.memory_peak,
+        memory_peak: usage.memory_peak.saturating_add(missed),
         oom_kills: usage.oom_kills,
         processes_peak: usage.processes_peak,
         forks_refused: usage.forks_refused,

@@ -303,15 +303,18 @@ impl Zygote {
             return;
         }
         let _ = sys::kill(pid, libc::SIGKILL);
-        // Returns when the whole namespace is dead.
-        let _ = sys::wait(pid, 0);
+        // Returns when the whole namespace is dead, with the times of all of it.
+        let ended = sys::wait(pid, 0).ok().flatten().unwrap_or_default();
         self.pid = None;
         sys::set_timer(cell.timer, 0);
         for place in cell.stdio.iter().chain([&cell.listener]) {
             Cell::close(place);
         }
         let wall_ns = sys::clock(libc::CLOCK_MONOTONIC).saturating_sub(cell.started_ns.load(SeqCst));
-        let mut done = cell::measure(cell, wall_ns);
+        let mut done = cell::measure(cell, wall_ns, ended.max_rss);
+        if done.user_ns == 0 && done.system_ns == 0 {
+            (done.user_ns, done.system_ns) = cell::split(done.cpu_ns, ended.user_ns, ended.system_ns);
+        }
         if !(done.stopped == Stopped::Memory && why as u64 > Stopped::Memory as u64) {
             done.stopped = why;
         }
