@@ -75,9 +75,9 @@ pub(crate) struct Cell {
 /// The compiled filters; see [`seccomp`](crate::seccomp).
 #[derive(Debug)]
 pub(crate) struct Filters {
-    pub(crate) refusals: Vec<Instruction>,
-    pub(crate) refusals_with_loopback: Vec<Instruction>,
+    pub(crate) base: Vec<Instruction>,
     pub(crate) last: Vec<Instruction>,
+    pub(crate) last_with_loopback: Vec<Instruction>,
     pub(crate) strict: Vec<Instruction>,
 }
 
@@ -170,7 +170,7 @@ fn prepare(cell: &Cell) -> Result<(), Failure> {
         let rules = landlock::rules(cell.landlock).map_err(|error| (Stage::Landlock, error))?;
         cell.rules.store(rules, SeqCst);
     }
-    confine(cell, shape)
+    enter_work_folder()
 }
 
 /// Joins the file systems of a session that has had a step.
@@ -185,7 +185,7 @@ fn rejoin(cell: &Cell) -> Result<(), Failure> {
         sys::loopback_up().map_err(|error| (Stage::Network, error))?;
     }
     own_proc()?;
-    confine(cell, cell.shape())
+    enter_work_folder()
 }
 
 /// The root of a session's tmpfs, and its three folders.
@@ -235,16 +235,9 @@ fn own_proc() -> Result<(), Failure> {
     sys::mount(c"proc", c"/proc", c"proc", flags, c"hidepid=2").map_err(|error| (Stage::Proc, error))
 }
 
-/// What can be put on the program before it exists, it inherits.
-fn confine(cell: &Cell, shape: Shape) -> Result<(), Failure> {
-    sys::chdir(c"/box").map_err(|error| (Stage::Mounts, error))?;
-    let filter = match shape {
-        // An error from this filter would go before the strict one's word.
-        Shape { strict: true, .. } => return Ok(()),
-        Shape { loopback: true, .. } => &cell.filters.refusals_with_loopback,
-        Shape { .. } => &cell.filters.refusals,
-    };
-    sys::install_filter(filter, false).map(drop).map_err(|error| (Stage::Filter, error))
+/// Programs start there.
+fn enter_work_folder() -> Result<(), Failure> {
+    sys::chdir(c"/box").map_err(|error| (Stage::Mounts, error))
 }
 
 /// The figures that the kernel gives with each ended process.

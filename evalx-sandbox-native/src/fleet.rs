@@ -163,8 +163,11 @@ impl Fleet {
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| NativeError::ShutDown)?;
         let slot = {
             let mut idle = self.idle();
-            let at = idle.iter().position(|slot| slot.shape() == shape).unwrap_or(0);
-            idle.remove(at)
+            // One of the same policy can at least be reset to the shape; the
+            // policy of a slot is for good.
+            let same = idle.iter().position(|slot| slot.shape() == shape);
+            let at = same.or_else(|| idle.iter().position(|slot| slot.shape().strict == shape.strict));
+            idle.remove(at.unwrap_or(0)).filter(|slot| slot.shape().strict == shape.strict)
         };
         let mut taken = Taken { fleet: Arc::clone(self), slot, _permit: permit };
         let reused = match &mut taken.slot {

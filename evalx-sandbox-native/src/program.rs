@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use crate::cell::{BOX_ID, Cell, Failure};
 use crate::cgroup::meter::Meter;
 use crate::sys;
-use crate::wire::{FLAG_TERMINAL, ORDER_WORDS, Order, Stage};
+use crate::wire::{FLAG_TERMINAL, ORDER_WORDS, Order, Shape, Stage};
 
 pub(crate) fn main(cell: &'static Cell) -> ! {
     let (stage, errno) = become_program(cell, Order::decode(|index| cell.arena.word(index)));
@@ -78,7 +78,11 @@ fn prepare(cell: &Cell, order: Order) -> Result<(), Failure> {
     limits(cell, order).map_err(|error| (Stage::Limits, error))?;
     sys::set_ids(BOX_ID, BOX_ID).map_err(|error| (Stage::Identity, error))?;
     sys::drop_capabilities().map_err(|error| (Stage::Identity, error))?;
-    let filter = if strict { &cell.filters.strict } else { &cell.filters.last };
+    let filter = match cell.shape() {
+        Shape { strict: true, .. } => &cell.filters.strict,
+        Shape { loopback: true, .. } => &cell.filters.last_with_loopback,
+        Shape { .. } => &cell.filters.last,
+    };
     let listener = sys::install_filter(filter, strict).map_err(|error| (Stage::Filter, error))?;
     if strict {
         cell.listener.store(listener, SeqCst);

@@ -10,6 +10,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::SeqCst};
 
+use evalx_core::Network;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
@@ -51,6 +52,8 @@ struct Zygote {
     control: RawFd,
     /// The living cell's id.
     pid: Option<i32>,
+    /// Whether the base of the default policy is installed, which is for good.
+    filtered: bool,
     /// v1: says that the memory cgroup is short of memory.
     oom_events: RawFd,
     /// Checks left of whether that became a kill.
@@ -91,6 +94,7 @@ fn become_zygote(setup: Setup) -> Result<Zygote, ()> {
         cell_stack: Box::leak(Box::new(cell_stack)),
         control,
         pid: None,
+        filtered: false,
         oom_events,
         oom_checks: 0,
     })
@@ -120,11 +124,10 @@ fn meter(setup: &Setup) -> Result<(Meter, RawFd), Errno> {
 }
 
 fn make_cell(command: RawFd, meter: Meter) -> Result<Cell, Errno> {
-    let shape = Shape { disk: 0, files: 0, loopback: false, strict: false };
     let filters = Filters {
-        refusals: seccomp::refusals(shape),
-        refusals_with_loopback: seccomp::refusals(Shape { loopback: true, ..shape }),
-        last: seccomp::last(),
+        base: seccomp::base(),
+        last: seccomp::last(Network::None),
+        last_with_loopback: seccomp::last(Network::Loopback),
         strict: seccomp::strict(),
     };
     let none = || AtomicI32::new(-1);
@@ -233,7 +236,24 @@ impl Zygote {
         }
         self.cell.generation.store(generation, SeqCst);
         self.cell.set_shape(shape);
-        self.spawn(false);
+        match self.filter(shape) {
+            Ok(()) => self.spawn(false),
+            Err(error) => self.cell.answer_failure(Stage::Filter as u64, error as i32),
+        }
+    }
+
+    /// Installs what every program of a default session inherits.
+    fn filter(&mut self, shape: Shape) -> Result<(), Errno> {
+        match (self.filtered, shape.strict) {
+            // The host takes another slot for a strict session.
+            (true, true) => Err(Errno::EINVAL),
+            (false, false) => {
+                sys::install_filter(&self.cell.filters.base, false)?;
+                self.filtered = true;
+                Ok(())
+            }
+            (true, false) | (false, true) => Ok(()),
+        }
     }
 
     /// Makes a cell; one that can't be made is answered for here.

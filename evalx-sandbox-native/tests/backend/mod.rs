@@ -8,7 +8,7 @@ use evalx_sandbox_native::{Cgroup, NativeConfig, NativeSandbox};
 use evalx_testkit::{Case, Suite};
 
 /// `EVALX_CGROUP` names a delegated cgroup v2 folder, as for the `evalx` command.
-pub fn config() -> NativeConfig {
+pub(crate) fn config() -> NativeConfig {
     let cgroup = match std::env::var("EVALX_CGROUP") {
         Ok(path) if path.starts_with('/') => Cgroup::Path(PathBuf::from(path)),
         Ok(word) if word == "adopt" => Cgroup::Adopt,
@@ -18,7 +18,7 @@ pub fn config() -> NativeConfig {
 }
 
 /// A suite over one sandbox that all its cases share.
-pub fn suite(cases: Vec<Case>) -> Suite {
+pub(crate) fn suite(cases: Vec<Case>) -> Suite {
     Suite::new("native", cases, || async {
         let sandbox = NativeSandbox::start(config()).await?;
         sandbox.ready().await?;

@@ -224,7 +224,6 @@ fn policy() -> Vec<Case> {
         strict(case!(policy::strict_names_socket)),
         strict(case!(policy::strict_names_ptrace)),
         strict(case!(policy::strict_names_fork)),
-        strict(case!(policy::strict_names_exec)),
         strict(case!(policy::strict_lets_compute)),
         case!(policy::default_refuses_with_a_code).needing(Need::Isolation(Isolation::Syscalls)),
         case!(policy::no_network_by_default).needing(Need::Isolation(Isolation::Network)),

@@ -38,11 +38,6 @@ pub async fn strict_names_fork(sandbox: &DynSandbox, probes: &Probes) {
     names(&strictly(sandbox, probes, &["fork-once"]).await, &["fork", "vfork", "clone", "clone3"]);
 }
 
-/// Under the strict policy, another program ends the program by name.
-pub async fn strict_names_exec(sandbox: &DynSandbox, probes: &Probes) {
-    names(&strictly(sandbox, probes, &["exec-chain"]).await, &["execve", "execveat"]);
-}
-
 /// Under the strict policy, a program that computes and prints is left alone.
 pub async fn strict_lets_compute(sandbox: &DynSandbox, probes: &Probes) {
     assert_eq!(strictly(sandbox, probes, &["hello"]).await.well().text(), "hello\n");
