@@ -1,5 +1,6 @@
-//! What tests of evalx are made of: the suites that every backend runs.
+//! What tests of evalx are made of: a fake sandbox, and the suites that every backend runs.
 //!
+//! - [`FakeSandbox`]: runs nothing and does what its script says.
 //! - [`conformance`]: what a sandbox must do, one public function for each behaviour.
 //! - [`escape`]: what it must withstand, one named attack for each claim.
 //! - [`Suite`]: runs either as trials, one for each case, in a test with `harness = false`:
@@ -26,12 +27,14 @@ mod alive;
 mod case;
 pub mod conformance;
 pub mod escape;
+mod fake;
 mod harness;
 mod probes;
 mod rig;
 
 pub use alive::Token;
 pub use case::{Case, CaseFuture, Facilities, Need, Ownership, Timing};
+pub use fake::{FakeRun, FakeSandbox, FakeStep};
 pub use harness::{Suite, main_with};
 pub use probes::Probes;
 pub use rig::Ran;
