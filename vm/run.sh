@@ -36,7 +36,7 @@ done
 [ ${#suites[@]} -gt 0 ] || suites=(conformance escape)
 
 [ "$(uname -m)" = x86_64 ] || give_up "this machine is not x86-64" "run it on one"
-for need in qemu-system-x86_64:qemu-system-x86 cpio:cpio busybox:busybox-static; do
+for need in cc:gcc qemu-system-x86_64:qemu-system-x86 cpio:cpio busybox:busybox-static; do
     command -v "${need%:*}" >/dev/null || give_up "${need%:*} is missing" "apt-get install ${need#*:}"
 done
 busybox=$(command -v busybox)
@@ -77,7 +77,9 @@ printf 'root:x:0:0::/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\nnobody:
 printf 'root:x:0:\ntty:x:5:\nuser:x:1000:\nnogroup:x:65534:\n' >"$root/etc/group"
 printf '127.0.0.1 localhost\n' >"$root/etc/hosts"
 printf '%s ' "${arguments[@]}" >"$root/evalx/arguments"
-printf 'export RUST_BACKTRACE=1 EVALX_REQUIRE=native EVALX_PROBES=/evalx/probes\n' >"$root/evalx/environment"
+# An emulated processor is several times slower than a real one.
+printf 'export RUST_BACKTRACE=1 EVALX_REQUIRE=%s EVALX_PROBES=/evalx/probes EVALX_TIME_SCALE=%s\n' \
+    native "${EVALX_TIME_SCALE:-10}" >"$root/evalx/environment"
 
 if [ -z "$self_test_only" ]; then
     # A folder of its own, since other flags would rebuild everything each time.
@@ -95,7 +97,13 @@ if [ -z "$self_test_only" ]; then
         [ -n "$program" ] || give_up "cargo built no test program named $suite" "look at its messages above"
         cp "$program" "$root/evalx/suites/$suite"
     done
-    if [ -n "${EVALX_PROBES:-}" ]; then cp -r "$EVALX_PROBES" "$root/evalx/probes"; fi
+    # What runs inside the sandboxes; there is no compiler in the machine.
+    mkdir "$root/evalx/probes"
+    if [ -n "${EVALX_PROBES:-}" ]; then
+        cp "$EVALX_PROBES/probe" "$root/evalx/probes/"
+    else
+        cc -static -O1 -s -w -pthread -o "$root/evalx/probes/probe" evalx-testkit/probes/*.c
+    fi
 fi
 
 (cd "$root" && find . | LC_ALL=C sort | cpio --quiet -o -H newc -R 0:0) >"$cache/initramfs.cpio"

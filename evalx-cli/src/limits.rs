@@ -6,35 +6,35 @@ use clap::Args;
 use evalx_core::{ByteSize, Limits};
 
 use crate::failure::Failure;
-use crate::units::parse_time;
+use crate::units::{parse_count, parse_time};
 
 /// What a program may use.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitArguments {
     /// CPU time of all its processes together (suffix ms, s or m).
-    #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = "10s")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = parse_time, default_value = "10s")]
     cpu: Duration,
     /// Time from start to end.
-    #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = "20s")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = parse_time, default_value = "20s")]
     wall: Duration,
     /// Memory of all its processes together, with the files it writes (suffix K, M or G).
-    #[arg(long, value_name = "SIZE", default_value = "256M")]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true, default_value = "256M")]
     memory: ByteSize,
     /// Processes and threads at once.
-    #[arg(long, value_name = "COUNT", default_value = "64")]
+    #[arg(long, value_name = "COUNT", allow_hyphen_values = true, value_parser = parse_count, default_value = "64")]
     processes: u32,
     /// Bytes of stdout, and as many of stderr; it is killed at the next.
-    #[arg(long, value_name = "SIZE", default_value = "16M")]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true, default_value = "16M")]
     output: ByteSize,
     /// Bytes in /box, /tmp and /dev/shm together.
-    #[arg(long, value_name = "SIZE", default_value = "64M")]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true, default_value = "64M")]
     disk: ByteSize,
     /// The main thread's stack.
-    #[arg(long, value_name = "SIZE", default_value = "64M")]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true, default_value = "64M")]
     stack: ByteSize,
     /// Descriptors that a process may have open.
-    #[arg(long, value_name = "COUNT", default_value = "256")]
+    #[arg(long, value_name = "COUNT", allow_hyphen_values = true, value_parser = parse_count, default_value = "256")]
     open_files: u32,
 }
 
@@ -96,7 +96,9 @@ mod tests {
             ("--cpu", "0s", "0.001s"),
             ("--memory", "0", "1M"),
             ("--memory", "12Q", "suffix K, M or G"),
-            ("--wall", "x", "500ms"),
+            ("--wall", "-1s", "500ms"),
+            ("--processes", "-1", "whole number"),
+            ("--processes", "0", "from 1"),
         ];
         for (name, value, allowed) in cases {
             let error = limits(&[name, value]).unwrap_err();

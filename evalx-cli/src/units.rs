@@ -33,6 +33,15 @@ pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * seconds).map_err(|_| refuse())
 }
 
+/// Reads a plain count.
+///
+/// # Errors
+///
+/// Says what is allowed.
+pub(crate) fn parse_count(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| format!("`{text}` is not a count: write a whole number from 1 up"))
+}
+
 /// A time as a person reads it, with three digits that matter.
 pub(crate) fn show_time(time: Duration) -> String {
     let seconds = time.as_secs_f64();
