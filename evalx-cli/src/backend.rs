@@ -1,11 +1,12 @@
 //! Which sandbox a command runs programs in, and what it asks of it.
 
-use std::ffi::OsString;
+use std::ffi::OsStr;
+use std::path::Path;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use evalx_core::{DynSandbox, Error, ErrorKind, Limits, Network, SessionSpec, SyscallPolicy};
-use evalx_sandbox_native::{NativeConfig, NativeSandbox};
+use evalx_sandbox_native::{Cgroup, NativeConfig, NativeSandbox};
 
 use crate::failure::Failure;
 
@@ -85,12 +86,26 @@ pub(crate) async fn finish<T>(sandbox: &DynSandbox, result: Result<T, Failure>) 
     Ok(value)
 }
 
-/// The name of the variable that says which cgroup to use.
+/// Says which control group the native backend uses: `auto`, `adopt`, or a
+/// delegated folder.
 const CGROUP_VARIABLE: &str = "EVALX_CGROUP";
 
-fn native_config(_sessions: usize) -> Result<NativeConfig, Failure> {
-    let _cgroup: Option<OsString> = std::env::var_os(CGROUP_VARIABLE).filter(|path| path != "auto");
-    Ok(NativeConfig::default())
+fn native_config(sessions: usize) -> Result<NativeConfig, Failure> {
+    let cgroup = cgroup_choice(std::env::var_os(CGROUP_VARIABLE).as_deref())?;
+    Ok(NativeConfig::default().with_slots(sessions).with_cgroup(cgroup).with_discovered_toolchains())
+}
+
+fn cgroup_choice(value: Option<&OsStr>) -> Result<Cgroup, Failure> {
+    match value {
+        None => Ok(Cgroup::Auto),
+        Some(value) if value == "auto" => Ok(Cgroup::Auto),
+        Some(value) if value == "adopt" => Ok(Cgroup::Adopt),
+        Some(value) if Path::new(value).is_absolute() => Ok(Cgroup::Path(value.into())),
+        Some(value) => Err(Failure::usage(format!(
+            "{CGROUP_VARIABLE} is `{}`: write auto, adopt, or the absolute path of a delegated cgroup",
+            value.display()
+        ))),
+    }
 }
 
 /// What a session is kept from.
@@ -134,5 +149,20 @@ impl SessionArguments {
             PolicyName::Strict => SyscallPolicy::Strict,
         };
         SessionSpec::new(limits).with_network(network).with_syscalls(policy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_control_group_is_chosen_by_name_or_path() {
+        let choice = |value: Option<&str>| cgroup_choice(value.map(OsStr::new));
+        assert_eq!(choice(None).unwrap(), Cgroup::Auto);
+        assert_eq!(choice(Some("auto")).unwrap(), Cgroup::Auto);
+        assert_eq!(choice(Some("adopt")).unwrap(), Cgroup::Adopt);
+        assert_eq!(choice(Some("/sys/fs/cgroup/x")).unwrap(), Cgroup::Path("/sys/fs/cgroup/x".into()));
+        assert!(choice(Some("sys/fs/cgroup")).unwrap_err().to_string().contains("auto, adopt"));
     }
 }

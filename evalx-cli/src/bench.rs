@@ -83,7 +83,8 @@ pub(crate) async fn run(arguments: Arguments, console: &Console) -> Result<Statu
         return Err(Failure::usage("no program is given"));
     };
     let subject = Subject { host: find_program(program)?, arguments: rest.to_vec() };
-    let sandbox = arguments.backend.start(concurrency(&arguments)).await?;
+    // As many again, so that a closed session is cleared while the next is open.
+    let sandbox = arguments.backend.start(2 * concurrency(&arguments)).await?;
     let measured = tokio::select! {
         // Both only hold what their drop gives back; an interrupt ends the measuring.
         measured = measure(&sandbox, &subject, &arguments, console) => measured.map(Some),
