@@ -1,0 +1,348 @@
+//! [`Meter`]: sets the limits of one step in its cgroup and reads its figures.
+//!
+//! It is used by cells and must keep to what [`sys`](crate::sys) says of them:
+//! numbers are written and read in buffers on the stack.
+
+use std::ffi::CStr;
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::Relaxed};
+
+use nix::errno::Errno;
+
+use crate::sys;
+
+/// What a step used.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Usage {
+    /// CPU time of the whole tree, in nanoseconds; 0 without a cgroup.
+    pub(crate) cpu_ns: u64,
+    /// The parts of it in user mode and in the kernel, where they are known.
+    pub(crate) user_ns: u64,
+    pub(crate) system_ns: u64,
+    pub(crate) memory_peak: u64,
+    pub(crate) oom_kills: u64,
+    /// 0 where the kernel does not say.
+    pub(crate) processes_peak: u64,
+    /// How often the kernel refused a new process.
+    pub(crate) forks_refused: u64,
+}
+
+/// The memory a slot's own processes may grow by while a step runs without the
+/// step's limit being met early; the limit is rounded up by as much.
+const SLACK: u64 = 256 << 10;
+
+/// The open files of a slot's groups.
+#[derive(Debug)]
+pub(crate) enum Meter {
+    /// v1: the zygote is a member, so that steps are born inside. Its own use
+    /// is measured when a step begins, and taken off.
+    V1(V1),
+    /// v2: each step is born in a fresh group below the slot's.
+    V2(V2),
+    /// Nothing: rlimits alone.
+    None,
+}
+
+#[derive(Debug)]
+pub(crate) struct V1 {
+    pub(crate) limit: RawFd,
+    /// Memory and swap together; negative where swap is not accounted.
+    pub(crate) limit_with_swap: RawFd,
+    pub(crate) usage: RawFd,
+    pub(crate) peak: RawFd,
+    pub(crate) oom_control: RawFd,
+    pub(crate) cpu: RawFd,
+    /// The slot's own folder in the pids hierarchy, and the group in use below it.
+    pub(crate) pids_folder: RawFd,
+    pub(crate) pids: Group<{ PIDS_FILES.len() }>,
+    /// The limit in force, to write it only when it changes.
+    limit_now: AtomicU64,
+    usage_before: AtomicU64,
+    cpu_before: AtomicU64,
+    oom_before: AtomicU64,
+    refused_before: AtomicU64,
+}
+
+#[derive(Debug)]
+pub(crate) struct V2 {
+    pub(crate) folder: RawFd,
+    pub(crate) step: Group<{ STEP_FILES.len() }>,
+}
+
+/// A group that is replaced from time to time, with its files open: a cell is
+/// behind Landlock, and could not open them.
+#[derive(Debug)]
+pub(crate) struct Group<const FILES: usize> {
+    pub(crate) folder: AtomicI32,
+    pub(crate) serial: AtomicU64,
+    pub(crate) files: [AtomicI32; FILES],
+}
+
+/// The files of a pids group of v1.
+pub(crate) const PIDS_FILES: [&CStr; 3] = [c"pids.max", c"pids.peak", c"pids.events"];
+const PIDS_MAX: usize = 0;
+const PIDS_PEAK: usize = 1;
+const PIDS_EVENTS: usize = 2;
+
+/// The files of a step's group of v2.
+pub(crate) const STEP_FILES: [&CStr; 9] = [
+    c"pids.max",
+    c"pids.peak",
+    c"pids.events",
+    c"memory.max",
+    c"memory.swap.max",
+    c"memory.oom.group",
+    c"memory.peak",
+    c"memory.events",
+    c"cpu.stat",
+];
+const MEMORY_MAX: usize = 3;
+const SWAP_MAX: usize = 4;
+const OOM_GROUP: usize = 5;
+const MEMORY_PEAK: usize = 6;
+const MEMORY_EVENTS: usize = 7;
+const CPU_STAT: usize = 8;
+
+impl<const FILES: usize> Group<FILES> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            folder: AtomicI32::new(-1),
+            serial: AtomicU64::new(0),
+            files: [const { AtomicI32::new(-1) }; FILES],
+        }
+    }
+
+    /// A file; -1 where the kernel has none of this name.
+    fn file(&self, index: usize) -> RawFd {
+        self.files.get(index).map_or(-1, |file| file.load(Relaxed))
+    }
+}
+
+impl V1 {
+    pub(crate) fn new(memory: RawFd, cpuacct: RawFd, pids_folder: RawFd) -> Result<Self, Errno> {
+        let rw = |name| sys::open(memory, name, libc::O_RDWR);
+        Ok(Self {
+            limit: rw(c"memory.limit_in_bytes")?,
+            limit_with_swap: rw(c"memory.memsw.limit_in_bytes").unwrap_or(-1),
+            usage: sys::open(memory, c"memory.usage_in_bytes", libc::O_RDONLY)?,
+            peak: rw(c"memory.max_usage_in_bytes")?,
+            oom_control: sys::open(memory, c"memory.oom_control", libc::O_RDONLY)?,
+            cpu: sys::open(cpuacct, c"cpuacct.usage", libc::O_RDONLY)?,
+            pids_folder,
+            pids: Group::new(),
+            limit_now: AtomicU64::new(0),
+            usage_before: AtomicU64::new(0),
+            cpu_before: AtomicU64::new(0),
+            oom_before: AtomicU64::new(0),
+            refused_before: AtomicU64::new(0),
+        })
+    }
+
+    /// The zygote and the cell.
+    const OWN_PROCESSES: u64 = 2;
+
+    /// Whether the pids group in use never held more than one process of a step.
+    pub(crate) fn processes_peak_is_fresh(&self) -> bool {
+        let peak = read_number(self.pids.file(PIDS_PEAK)).ok();
+        // A kernel without the file has nothing to keep fresh.
+        peak.is_none_or(|peak| peak <= Self::OWN_PROCESSES + 1)
+    }
+
+    fn begin(&self, memory: u64, processes: u64) -> Result<(), Errno> {
+        let usage = read_number(self.usage)?;
+        self.usage_before.store(usage, Relaxed);
+        let limit = usage.saturating_add(memory).next_multiple_of(SLACK);
+        let now = self.limit_now.load(Relaxed);
+        if limit != now {
+            // Memory may never exceed memory with swap, whichever way they go.
+            let mut order = [self.limit, self.limit_with_swap];
+            if now == 0 || limit > now {
+                order.reverse();
+            }
+            for file in order.into_iter().filter(|file| *file >= 0) {
+                match write_number(file, limit) {
+                    // At the very first, both are unlimited.
+                    Err(Errno::EINVAL) if now == 0 => {}
+                    result => result?,
+                }
+            }
+            if now == 0 && self.limit_with_swap >= 0 {
+                write_number(self.limit, limit)?;
+                write_number(self.limit_with_swap, limit)?;
+            }
+            self.limit_now.store(limit, Relaxed);
+        }
+        sys::write(self.peak, b"0")?;
+        write_number(self.pids.file(PIDS_MAX), processes.saturating_add(Self::OWN_PROCESSES))?;
+        self.refused_before.store(read_field(self.pids.file(PIDS_EVENTS), b"max ").unwrap_or(0), Relaxed);
+        self.oom_before.store(read_field(self.oom_control, b"oom_kill ").unwrap_or(0), Relaxed);
+        self.cpu_before.store(read_number(self.cpu)?, Relaxed);
+        Ok(())
+    }
+
+    fn cpu_ns(&self) -> u64 {
+        read_number(self.cpu).unwrap_or(0).saturating_sub(self.cpu_before.load(Relaxed))
+    }
+
+    fn oom_kills(&self) -> u64 {
+        let now = read_field(self.oom_control, b"oom_kill ").unwrap_or(0);
+        now.saturating_sub(self.oom_before.load(Relaxed))
+    }
+
+    fn usage(&self) -> Usage {
+        Usage {
+            cpu_ns: self.cpu_ns(),
+            memory_peak: read_number(self.peak).unwrap_or(0).saturating_sub(self.usage_before.load(Relaxed)),
+            oom_kills: self.oom_kills(),
+            processes_peak: read_number(self.pids.file(PIDS_PEAK))
+                .unwrap_or(0)
+                .saturating_sub(Self::OWN_PROCESSES),
+            forks_refused: read_field(self.pids.file(PIDS_EVENTS), b"max ")
+                .unwrap_or(0)
+                .saturating_sub(self.refused_before.load(Relaxed)),
+            ..Usage::default()
+        }
+    }
+}
+
+impl V2 {
+    fn usage(&self) -> Usage {
+        let mut buffer = [0; 1024];
+        let length = sys::read_at_start(self.step.file(CPU_STAT), &mut buffer).unwrap_or(0);
+        let stat = buffer.get(..length).unwrap_or(&[]);
+        let micros = |name| field(stat, name).unwrap_or(0).saturating_mul(1000);
+        let (cpu_ns, user_ns, system_ns) =
+            (micros(b"usage_usec "), micros(b"user_usec "), micros(b"system_usec "));
+        Usage {
+            cpu_ns,
+            user_ns,
+            system_ns,
+            memory_peak: read_number(self.step.file(MEMORY_PEAK)).unwrap_or(0),
+            oom_kills: self.oom_kills(),
+            processes_peak: read_number(self.step.file(PIDS_PEAK)).unwrap_or(0),
+            forks_refused: read_field(self.step.file(PIDS_EVENTS), b"max ").unwrap_or(0),
+        }
+    }
+
+    fn oom_kills(&self) -> u64 {
+        read_field(self.step.file(MEMORY_EVENTS), b"oom_kill ").unwrap_or(0)
+    }
+}
+
+impl Meter {
+    /// The cgroup (v2) that the program is to be born in, or -1.
+    pub(crate) fn birthplace(&self) -> RawFd {
+        match self {
+            Self::V2(v2) => v2.step.folder.load(Relaxed),
+            Self::V1(_) | Self::None => -1,
+        }
+    }
+
+    /// Puts the limits in force and starts measuring.
+    pub(crate) fn begin(&self, memory: u64, processes: u64) -> Result<(), Errno> {
+        match self {
+            Self::V1(v1) => v1.begin(memory, processes),
+            Self::V2(v2) => {
+                write_number(v2.step.file(MEMORY_MAX), memory)?;
+                // Absent where the kernel accounts no swap.
+                if v2.step.file(SWAP_MAX) >= 0 {
+                    write_number(v2.step.file(SWAP_MAX), 0)?;
+                }
+                write_number(v2.step.file(OOM_GROUP), 1)?;
+                write_number(v2.step.file(PIDS_MAX), processes)
+            }
+            Self::None => Ok(()),
+        }
+    }
+
+    /// CPU time since the step began.
+    pub(crate) fn cpu_ns(&self) -> u64 {
+        match self {
+            Self::V1(v1) => v1.cpu_ns(),
+            Self::V2(v2) => v2.usage().cpu_ns,
+            Self::None => 0,
+        }
+    }
+
+    /// Processes killed for want of memory since the step began.
+    pub(crate) fn oom_kills(&self) -> u64 {
+        match self {
+            Self::V1(v1) => v1.oom_kills(),
+            Self::V2(v2) => v2.oom_kills(),
+            Self::None => 0,
+        }
+    }
+
+    /// What the step used; called once its last process is reaped.
+    pub(crate) fn usage(&self) -> Usage {
+        match self {
+            Self::V1(v1) => v1.usage(),
+            Self::V2(v2) => v2.usage(),
+            Self::None => Usage::default(),
+        }
+    }
+}
+
+/// The number a text starts with.
+pub(crate) fn number(text: &[u8]) -> Option<u64> {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit());
+    let mut any = false;
+    let value = digits.fold(0u64, |value, digit| {
+        any = true;
+        value.wrapping_mul(10).wrapping_add(u64::from(digit.wrapping_sub(b'0')))
+    });
+    any.then_some(value)
+}
+
+/// The number behind `name` at the start of a line.
+pub(crate) fn field(text: &[u8], name: &[u8]) -> Option<u64> {
+    text.split(|byte| *byte == b'\n').find_map(|line| number(line.strip_prefix(name)?))
+}
+
+fn read_number(file: RawFd) -> Result<u64, Errno> {
+    let mut buffer = [0; 32];
+    let length = sys::read_at_start(file, &mut buffer)?;
+    number(buffer.get(..length).unwrap_or(&[])).ok_or(Errno::EINVAL)
+}
+
+fn read_field(file: RawFd, name: &[u8]) -> Option<u64> {
+    let mut buffer = [0; 512];
+    let length = sys::read_at_start(file, &mut buffer).ok()?;
+    field(buffer.get(..length)?, name)
+}
+
+/// Writes a number in decimal.
+pub(crate) fn write_number(file: RawFd, value: u64) -> Result<(), Errno> {
+    let mut buffer = [0; 20];
+    sys::write(file, decimal(value, &mut buffer)).map(drop)
+}
+
+/// A number's decimal digits, at the end of `buffer`.
+pub(crate) fn decimal(mut value: u64, buffer: &mut [u8; 20]) -> &[u8] {
+    let mut start = 20;
+    for (index, place) in buffer.iter_mut().enumerate().rev() {
+        *place = b'0' + (value % 10) as u8;
+        start = index;
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    buffer.get(start..).unwrap_or(&[])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_and_written() {
+        for value in [0, 7, 10, 12_345, u64::MAX] {
+            assert_eq!(decimal(value, &mut [0; 20]), value.to_string().as_bytes());
+            assert_eq!(number(format!("{value}\n").as_bytes()), Some(value));
+        }
+        assert_eq!(number(b"max\n"), None);
+        assert_eq!(field(b"oom 1\noom_kill 3\n", b"oom_kill "), Some(3));
+        assert_eq!(field(b"oom 1\n", b"oom_kill "), None);
+    }
+}

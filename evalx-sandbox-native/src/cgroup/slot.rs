@@ -1,0 +1,156 @@
+//! [`SlotGroup`]: the groups of one slot, made and removed by the launcher.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+
+use super::Plan;
+
+/// The groups of one slot, in the order of the plan's folders.
+#[derive(Debug)]
+pub(crate) struct SlotGroup {
+    pub(crate) folders: Vec<PathBuf>,
+    unified: bool,
+}
+
+impl SlotGroup {
+    /// Makes the groups of slot `index`, and hands them to `owner` where the
+    /// zygote is to make groups of its own below.
+    pub(crate) fn make(plan: &Plan, instance: &str, index: u64, owner: Option<u32>) -> io::Result<Self> {
+        let mut folders = Vec::new();
+        for base in plan.folders() {
+            let top = base.join(format!("evalx.{instance}"));
+            if !top.exists() {
+                fs::create_dir(&top)?;
+                if matches!(plan, Plan::V2(_)) {
+                    enable(&top)?;
+                }
+            }
+            let folder = top.join(format!("slot-{index}"));
+            fs::create_dir(&folder)?;
+            folders.push(folder);
+        }
+        let group = Self { folders, unified: matches!(plan, Plan::V2(_)) };
+        if group.unified {
+            enable(&group.folders[0])?;
+            fs::create_dir(group.folders[0].join("zygote"))?;
+        }
+        if let Some(owner) = owner {
+            group.hand_over(owner)?;
+        }
+        Ok(group)
+    }
+
+    /// The groups that were made as these folders.
+    pub(crate) const fn of(folders: Vec<PathBuf>, unified: bool) -> Self {
+        Self { folders, unified }
+    }
+
+    /// Lets the zygote make groups below, and move processes between them:
+    /// everything on v2; on v1 the pids hierarchy alone, in which a fresh
+    /// group is needed whenever a step had more than one process.
+    fn hand_over(&self, owner: u32) -> io::Result<()> {
+        if self.unified {
+            let top = &self.folders[0];
+            for path in [top.clone(), top.join("cgroup.procs"), top.join("zygote/cgroup.procs")] {
+                chown(path, Some(owner), Some(owner))?;
+            }
+        } else if let Some(pids) = self.folders.get(1) {
+            chown(pids, Some(owner), Some(owner))?;
+            chown(pids.join("cgroup.procs"), Some(owner), Some(owner))?;
+        }
+        Ok(())
+    }
+
+    /// Moves the calling process in.
+    pub(crate) fn enter(&self) -> io::Result<()> {
+        if self.unified {
+            return fs::write(self.folders[0].join("zygote/cgroup.procs"), "0");
+        }
+        for folder in &self.folders {
+            fs::write(folder.join("cgroup.procs"), "0")?;
+        }
+        Ok(())
+    }
+
+    /// How many processes the kernel killed here for want of memory. For a
+    /// zygote that is gone; only v1 has the zygote itself as a member.
+    pub(crate) fn oom_kills(&self) -> u64 {
+        let Some(memory) = self.folders.first().filter(|_| !self.unified) else { return 0 };
+        let text = fs::read(memory.join("memory.oom_control")).unwrap_or_default();
+        super::meter::field(&text, b"oom_kill ").unwrap_or(0)
+    }
+
+    /// The peak of memory, for a zygote that is gone.
+    pub(crate) fn memory_peak(&self) -> u64 {
+        let Some(memory) = self.folders.first().filter(|_| !self.unified) else { return 0 };
+        let text = fs::read(memory.join("memory.max_usage_in_bytes")).unwrap_or_default();
+        super::meter::number(&text).unwrap_or(0)
+    }
+
+    /// Removes the groups once no process is in them.
+    pub(crate) fn remove(&self) {
+        for folder in &self.folders {
+            remove_tree(folder);
+        }
+    }
+}
+
+fn enable(folder: &Path) -> io::Result<()> {
+    let available = fs::read_to_string(folder.join("cgroup.controllers"))?;
+    let wanted: Vec<String> = ["memory", "pids", "cpu"]
+        .into_iter()
+        .filter(|name| available.split_whitespace().any(|have| have == *name))
+        .map(|name| format!("+{name}"))
+        .collect();
+    fs::write(folder.join("cgroup.subtree_control"), wanted.join(" "))
+}
+
+/// Removes a group and those below it. A group can be busy for a moment after
+/// its last process was reaped, hence the bounded tries.
+pub(crate) fn remove_tree(folder: &Path) {
+    if let Ok(entries) = fs::read_dir(folder) {
+        for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+            remove_tree(&entry.path());
+        }
+    }
+    for _ in 0..200 {
+        match fs::remove_dir(folder) {
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+                let _ = nix::poll::poll(&mut [], 5u8);
+            }
+            _ => return,
+        }
+    }
+}
+
+/// Kills every process in a group left by a dead instance, then removes it.
+pub(crate) fn destroy(folder: &Path) {
+    for _ in 0..100 {
+        let mut alive = false;
+        kill_below(folder, &mut alive);
+        if !alive {
+            break;
+        }
+        let _ = nix::poll::poll(&mut [], 5u8);
+    }
+    remove_tree(folder);
+}
+
+fn kill_below(folder: &Path, alive: &mut bool) {
+    if let Ok(entries) = fs::read_dir(folder) {
+        for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+            kill_below(&entry.path(), alive);
+        }
+    }
+    for line in fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default().lines() {
+        if let Ok(pid) = line.parse::<i32>()
+            && pid > 1
+        {
+            *alive = true;
+            let _ =
+                nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! [`NativeConfig`]: how many slots, which cgroup, what programs may read.
+
+use std::path::PathBuf;
+
+use evalx_core::LimitKind;
+use serde::{Deserialize, Serialize};
+
+/// Which control group the slots are made in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Cgroup {
+    /// Below this process's own group on v1; on v2 likewise, or as root at the
+    /// top of the hierarchy, since a group of v2 can't have processes and
+    /// controlled children at once.
+    #[default]
+    Auto,
+    /// Below this folder of a cgroup v2 hierarchy, which has been delegated to
+    /// this user and in which this process is not itself.
+    Path(PathBuf),
+    /// Below this process's own v2 group: every process of it, this one
+    /// included, is first moved to a leaf `evalx-host`.
+    Adopt,
+    /// None. Memory, processes and CPU time are then held for each process by
+    /// itself, and a session is refused unless the operator has
+    /// [accepted](NativeConfig::accept_weak) that.
+    RlimitsOnly,
+}
+
+/// Which executable the slots are started from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Launcher {
+    /// The one that runs now. It must be statically linked with this crate,
+    /// as every Rust program that depends on it is.
+    #[default]
+    Current,
+    /// Another that is linked with this crate of the same version, such as
+    /// the `evalx` command: for shared libraries in programs of other languages.
+    Path(PathBuf),
+}
+
+/// How a [`NativeSandbox`](crate::NativeSandbox) is set up.
+///
+/// ```
+/// use evalx_sandbox_native::NativeConfig;
+///
+/// let config = NativeConfig::default().with_slots(8).with_readable("/opt/toolchain");
+/// assert_eq!(config.slots, 8);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct NativeConfig {
+    /// Sessions that can be open at once; more wait. 1 to 1024, by default
+    /// twice the number of processors.
+    pub slots: usize,
+    /// Which control group the slots are made in.
+    pub cgroup: Cgroup,
+    /// Which executable the slots are started from.
+    pub launcher: Launcher,
+    /// Host folders that programs see read-only at the same path, besides
+    /// `/usr` and what belongs to it.
+    pub readable: Vec<PathBuf>,
+    /// Toolchain folders: readable, and their `bin` is added to `PATH`.
+    pub toolchains: Vec<PathBuf>,
+    /// Limits whose weaker form the operator accepts.
+    pub accept_weak: Vec<LimitKind>,
+    /// Where instances note what they own, to be cleaned up after a crash; by
+    /// default `/run/evalx` as root, else in `$XDG_RUNTIME_DIR` or `/tmp`.
+    pub state_folder: Option<PathBuf>,
+}
+
+impl Default for NativeConfig {
+    fn default() -> Self {
+        Self {
+            slots: 2 * std::thread::available_parallelism().map_or(1, usize::from),
+            cgroup: Cgroup::default(),
+            launcher: Launcher::default(),
+            readable: Vec::new(),
+            toolchains: Vec::new(),
+            accept_weak: Vec::new(),
+            state_folder: None,
+        }
+    }
+}
+
+impl NativeConfig {
+    /// Sets the number of [`slots`](Self::slots).
+    #[must_use]
+    pub fn with_slots(mut self, slots: usize) -> Self {
+        self.slots = slots;
+        self
+    }
+
+    /// Sets the [`cgroup`](Self::cgroup).
+    #[must_use]
+    pub fn with_cgroup(mut self, cgroup: Cgroup) -> Self {
+        self.cgroup = cgroup;
+        self
+    }
+
+    /// Sets the [`launcher`](Self::launcher).
+    #[must_use]
+    pub fn with_launcher(mut self, launcher: Launcher) -> Self {
+        self.launcher = launcher;
+        self
+    }
+
+    /// Adds a [`readable`](Self::readable) folder.
+    #[must_use]
+    pub fn with_readable(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.readable.push(folder.into());
+        self
+    }
+
+    /// Adds a folder of [`toolchains`](Self::toolchains).
+    #[must_use]
+    pub fn with_toolchain(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.toolchains.push(folder.into());
+        self
+    }
+
+    /// Adds the toolchains that are installed for this user alone: Rust's, by rustup.
+    #[must_use]
+    pub fn with_discovered_toolchains(mut self) -> Self {
+        self.toolchains.extend(rustup_toolchain());
+        self
+    }
+
+    /// Accepts the weaker form of a limit: on rlimits, that a tree of
+    /// processes can exceed what each may use.
+    #[must_use]
+    pub fn accept_weak(mut self, limit: LimitKind) -> Self {
+        self.accept_weak.push(limit);
+        self
+    }
+
+    /// Sets the [`state_folder`](Self::state_folder).
+    #[must_use]
+    pub fn with_state_folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.state_folder = Some(folder.into());
+        self
+    }
+}
+
+/// The default toolchain of rustup, whose `rustc` on the `PATH` is but a proxy.
+fn rustup_toolchain() -> Option<PathBuf> {
+    let home = std::env::var_os("RUSTUP_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".rustup")))?;
+    let name = match std::env::var("RUSTUP_TOOLCHAIN") {
+        Ok(name) => name,
+        Err(_) => {
+            let settings = std::fs::read_to_string(home.join("settings.toml")).ok()?;
+            let line = settings.lines().find_map(|line| line.strip_prefix("default_toolchain = "))?;
+            line.trim_matches('"').to_owned()
+        }
+    };
+    let folder = home.join("toolchains").join(name);
+    folder.join("bin/rustc").exists().then(|| std::fs::canonicalize(folder).ok()).flatten()
+}

@@ -1,0 +1,75 @@
+//! What can go wrong below the sandbox, and how it reads as an [`evalx_core::Error`].
+
+use std::io;
+
+use evalx_core::{Error, ErrorKind};
+use nix::errno::Errno;
+
+use crate::wire::Stage;
+
+/// Why a slot or a launcher could not do its part.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NativeError {
+    #[error("the launcher could not be started")]
+    Start(#[source] io::Error),
+    #[error("the launcher did not answer: {0}")]
+    Silent(&'static str),
+    #[error("the launcher refused: {0}")]
+    Refused(String),
+    #[error("a slot could not be made: {0}")]
+    Slot(String),
+    #[error("a slot ended unexpectedly")]
+    SlotDied,
+    #[error("talking to a slot failed")]
+    Talk(#[source] io::Error),
+    #[error("{what}", what = Stage::describe(*.0))]
+    Stage(u64, #[source] Errno),
+    #[error("the sandbox is shut down")]
+    ShutDown,
+    #[error("{what}: the state folder {folder} can't be used", folder = .folder.display())]
+    State { what: &'static str, folder: std::path::PathBuf, source: io::Error },
+}
+
+impl NativeError {
+    fn mend(&self) -> Option<&'static str> {
+        let text = self.to_string();
+        if text.contains("user namespace") {
+            return Some(
+                "allow user namespaces: sysctl -w user.max_user_namespaces=65536, on Debian and Ubuntu also \
+                 kernel.unprivileged_userns_clone=1 and kernel.apparmor_restrict_unprivileged_userns=0; \
+                 in a container, run with the privileges that docs/threat-model.md names",
+            );
+        }
+        if text.contains("/proc") {
+            return Some("a container masks /proc: start it with `--security-opt systempaths=unconfined`");
+        }
+        None
+    }
+}
+
+impl From<NativeError> for Error {
+    fn from(error: NativeError) -> Self {
+        let mend = error.mend();
+        let error = Self::new(ErrorKind::Unavailable, "native sandbox").with_source(error);
+        match mend {
+            Some(mend) => error.with_mend(mend),
+            None => error,
+        }
+    }
+}
+
+/// What a step's failure to start means: mostly that the program is not there.
+pub(crate) fn not_started(program: &std::ffi::OsStr, stage: u64, errno: i32) -> Error {
+    let errno = Errno::from_raw(errno);
+    if stage != Stage::Execute as u64 {
+        return NativeError::Stage(stage, errno).into();
+    }
+    let why = match errno {
+        Errno::ENOENT => "no such program inside the sandbox (or its interpreter is not there)",
+        Errno::EACCES => "it may not be executed",
+        Errno::ENOEXEC => "it is neither a program for this machine nor a script that names its interpreter",
+        Errno::E2BIG => "its arguments and environment are too large",
+        other => other.desc(),
+    };
+    Error::new(ErrorKind::InvalidRequest, format!("{} can't be run: {why}", program.display()))
+}

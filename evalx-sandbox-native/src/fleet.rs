@@ -1,0 +1,361 @@
+//! [`Fleet`]: the launcher, and the slots that it forks for this sandbox.
+
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream as StdStream;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::config::{Launcher, NativeConfig};
+use crate::error::NativeError;
+use crate::files::Owner;
+use crate::identity::UIDS_PER_SLOT;
+use crate::instance::{Instance, UIDS};
+use crate::launch::{LaunchPlan, REQUEST};
+use crate::launcher::PATIENCE;
+use crate::slot::Slot;
+use crate::sys;
+use crate::wire::Shape;
+
+/// What the launcher said of a zygote that died.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Death {
+    pub(crate) oom_kills: u64,
+    pub(crate) memory_peak: u64,
+}
+
+/// How long a zygote's death may take to be told.
+const DEATH_NOTICE: Duration = Duration::from_secs(2);
+
+/// What the launcher found when it started.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found {
+    pub(crate) overlay: bool,
+    pub(crate) landlock: usize,
+}
+
+/// Deaths that the launcher has told and nobody has asked about.
+#[derive(Debug, Default)]
+struct Deaths {
+    told: Mutex<HashMap<u64, Death>>,
+    news: Notify,
+}
+
+/// The slots of one sandbox.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    pub(crate) found: Found,
+    instance: Instance,
+    /// Requests go to the launcher here; what it says is read by `listener`.
+    socket: Arc<UnixStream>,
+    listener: Mutex<Option<JoinHandle<()>>>,
+    launcher: tokio::sync::Mutex<Option<Child>>,
+    deaths: Arc<Deaths>,
+    idle: Mutex<VecDeque<Slot>>,
+    permits: Arc<Semaphore>,
+    slots: usize,
+    next: AtomicU64,
+}
+
+impl Fleet {
+    /// Starts a launcher and has every slot made.
+    pub(crate) async fn start(
+        config: &NativeConfig,
+        instance: Instance,
+        plan: crate::cgroup::Plan,
+        shape: Shape,
+    ) -> Result<Arc<Self>, NativeError> {
+        let readable = config.readable.iter().chain(&config.toolchains).cloned().collect();
+        let plan = LaunchPlan {
+            instance: instance.name.clone(),
+            folder: instance.stage.clone(),
+            cgroup: plan,
+            uids: instance.uids,
+            readable,
+        };
+        let (child, socket) = spawn(&config.launcher, &plan)?;
+        let socket = Arc::new(socket);
+        let (found, reader) = match timeout(PATIENCE, hear(Arc::clone(&socket))).await {
+            Ok(result) => result?,
+            Err(_) => return Err(NativeError::Silent("its entry hook may not have run")),
+        };
+        let deaths = Arc::new(Deaths::default());
+        let listener = tokio::spawn(listen(reader, Arc::clone(&deaths)));
+        let fleet = Self {
+            found,
+            instance,
+            socket,
+            listener: Mutex::new(Some(listener)),
+            launcher: tokio::sync::Mutex::new(Some(child)),
+            deaths,
+            idle: Mutex::default(),
+            permits: Arc::new(Semaphore::new(config.slots)),
+            slots: config.slots,
+            next: AtomicU64::new(0),
+        };
+        for _ in 0..config.slots {
+            let slot = fleet.make(shape)?;
+            fleet.idle().push_back(slot);
+        }
+        Ok(Arc::new(fleet))
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, VecDeque<Slot>> {
+        self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Has the launcher fork a zygote.
+    fn make(&self, shape: Shape) -> Result<Slot, NativeError> {
+        let index = self.next.fetch_add(1, Ordering::Relaxed) % u64::from(UIDS / UIDS_PER_SLOT);
+        let (command, their_command) = StdStream::pair().map_err(NativeError::Talk)?;
+        let (control, their_control) = StdStream::pair().map_err(NativeError::Talk)?;
+        let mut request = [0; REQUEST];
+        request[8..].copy_from_slice(&index.to_ne_bytes());
+        let fds = [their_command.as_raw_fd(), their_control.as_raw_fd()];
+        // Small, and the launcher always reads: it never has to wait.
+        let sent = sendmsg::<()>(
+            self.socket.as_raw_fd(),
+            &[std::io::IoSlice::new(&request)],
+            &[ControlMessage::ScmRights(&fds)],
+            MsgFlags::MSG_NOSIGNAL,
+            None,
+        );
+        match sent {
+            Ok(REQUEST) => {}
+            Ok(_) => return Err(NativeError::Silent("its socket is full")),
+            Err(error) => return Err(NativeError::Talk(error.into())),
+        }
+        command.set_nonblocking(true).map_err(NativeError::Talk)?;
+        let command = UnixStream::from_std(command).map_err(NativeError::Talk)?;
+        #[expect(clippy::cast_possible_truncation, reason = "the index is below the block's size")]
+        let owner = self
+            .instance
+            .uids
+            .map_or(Owner::Host, |first| Owner::Slot(first + index as u32 * UIDS_PER_SLOT + 1));
+        let mut slot = Slot::new(index, command, control.into(), shape, owner);
+        slot.reset(shape)?;
+        Ok(slot)
+    }
+
+    /// Takes a slot, preferably one that is prepared in this shape already.
+    ///
+    /// # Cancel safety
+    ///
+    /// A slot taken is given back if the future is dropped.
+    pub(crate) async fn take(self: &Arc<Self>, shape: Shape) -> Result<Taken, NativeError> {
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| NativeError::ShutDown)?;
+        let slot = {
+            let mut idle = self.idle();
+            let at = idle.iter().position(|slot| slot.shape() == shape).unwrap_or(0);
+            idle.remove(at)
+        };
+        let mut taken = Taken { fleet: Arc::clone(self), slot, _permit: permit };
+        let reused = match &mut taken.slot {
+            Some(slot) if slot.shape() == shape => slot.ready().await.is_ok(),
+            Some(slot) => slot.reset(shape).is_ok() && slot.ready().await.is_ok(),
+            None => false,
+        };
+        if !reused {
+            // A slot that has died since is replaced here, once.
+            if let Some(dead) = taken.slot.take() {
+                tracing::warn!(slot = dead.index, "replacing a slot that died");
+            }
+            let mut slot = self.make(shape)?;
+            slot.ready().await?;
+            taken.slot = Some(slot);
+        }
+        Ok(taken)
+    }
+
+    /// Waits until every slot is prepared.
+    pub(crate) async fn ready(&self) -> Result<(), NativeError> {
+        let all = u32::try_from(self.slots).unwrap_or(u32::MAX);
+        let _permits = self.permits.acquire_many(all).await.map_err(|_| NativeError::ShutDown)?;
+        let mut slots = std::mem::take(&mut *self.idle());
+        let mut result = Ok(());
+        for slot in &mut slots {
+            if let Err(error) = slot.ready().await {
+                result = Err(error);
+            }
+        }
+        *self.idle() = slots;
+        result
+    }
+
+    /// What the launcher says of a zygote's end.
+    pub(crate) async fn death(&self, index: u64) -> Option<Death> {
+        timeout(DEATH_NOTICE, async {
+            loop {
+                let news = self.deaths.news.notified();
+                let told =
+                    self.deaths.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&index);
+                match told {
+                    Some(death) => return death,
+                    None => news.await,
+                }
+            }
+        })
+        .await
+        .ok()
+    }
+
+    /// Ends everything and waits until nothing is left.
+    pub(crate) async fn shut_down(&self) -> Result<(), NativeError> {
+        self.permits.close();
+        self.idle().clear();
+        let _ = nix::sys::socket::shutdown(self.socket.as_raw_fd(), nix::sys::socket::Shutdown::Write);
+        let mut launcher = self.launcher.lock().await;
+        if let Some(child) = launcher.as_mut() {
+            match timeout(PATIENCE, child.wait()).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return Err(NativeError::Talk(error)),
+                Err(_) => return Err(NativeError::Silent("it does not end")),
+            }
+        }
+        *launcher = None;
+        let listener = self.listener.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if let Some(listener) = listener {
+            listener.abort();
+        }
+        self.instance.end().map_err(NativeError::Talk)
+    }
+}
+
+impl Drop for Fleet {
+    /// The launcher sees the sockets close, and cleans up by itself.
+    fn drop(&mut self) {
+        let listener = self.listener.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if let Some(listener) = listener {
+            listener.abort();
+        }
+    }
+}
+
+/// A slot in use; it goes back when dropped.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    fleet: Arc<Fleet>,
+    /// `None` only while it is replaced.
+    slot: Option<Slot>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Taken {
+    pub(crate) fn slot(&mut self) -> Result<&mut Slot, NativeError> {
+        self.slot.as_mut().ok_or(NativeError::SlotDied)
+    }
+
+    pub(crate) fn fleet(&self) -> &Arc<Fleet> {
+        &self.fleet
+    }
+
+    /// Forgets a slot that has died; the next to take one has it replaced.
+    pub(crate) fn discard(&mut self) {
+        self.slot = None;
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let Some(mut slot) = self.slot.take() else { return };
+        // The zygote kills what runs and prepares the next session meanwhile.
+        let shape = slot.shape();
+        if slot.reset(shape).is_ok() && !self.fleet.permits.is_closed() {
+            self.fleet.idle().push_back(slot);
+        }
+    }
+}
+
+fn spawn(launcher: &Launcher, plan: &LaunchPlan) -> Result<(Child, UnixStream), NativeError> {
+    let (ours, theirs) = StdStream::pair().map_err(NativeError::Start)?;
+    let program = match launcher {
+        Launcher::Current if !sys::keep_entry() => {
+            return Err(NativeError::Refused(
+                "this code is in a shared library; name an executable with `Launcher::Path`".to_owned(),
+            ));
+        }
+        Launcher::Current => std::path::Path::new("/proc/self/exe"),
+        Launcher::Path(path) => path,
+    };
+    let (marker, value) = sys::arm();
+    let child = Command::new(program)
+        .arg0("evalx-launcher")
+        .args(plan.to_arguments())
+        .env_clear()
+        .env(marker, value)
+        .current_dir("/")
+        .stdin(OwnedFd::from(theirs))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(NativeError::Start)?;
+    ours.set_nonblocking(true).map_err(NativeError::Start)?;
+    let ours = UnixStream::from_std(ours).map_err(NativeError::Start)?;
+    Ok((child, ours))
+}
+
+/// Reads lines off a socket that others write to at the same time.
+#[derive(Debug)]
+struct Ear(Arc<UnixStream>);
+
+impl tokio::io::AsyncRead for Ear {
+    fn poll_read(
+        self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+        buffer: &mut tokio::io::ReadBuf<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        loop {
+            std::task::ready!(self.0.poll_read_ready(context))?;
+            match self.0.try_read(buffer.initialize_unfilled()) {
+                Ok(length) => {
+                    buffer.advance(length);
+                    return std::task::Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(error) => return std::task::Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+/// The launcher's first line.
+async fn hear(socket: Arc<UnixStream>) -> Result<(Found, BufReader<Ear>), NativeError> {
+    let mut reader = BufReader::new(Ear(socket));
+    let mut line = String::new();
+    reader.read_line(&mut line).await.map_err(NativeError::Talk)?;
+    let words: Vec<&str> = line.split_whitespace().collect();
+    match words.as_slice() {
+        ["ready", layers, landlock] => {
+            let found = Found { overlay: *layers == "overlay", landlock: landlock.parse().unwrap_or(0) };
+            Ok((found, reader))
+        }
+        ["error", ..] => Err(NativeError::Refused(line["error ".len()..].trim().to_owned())),
+        _ => Err(NativeError::Silent("it ended; its entry hook may not have run")),
+    }
+}
+
+async fn listen(mut reader: BufReader<Ear>, deaths: Arc<Deaths>) {
+    let mut line = String::new();
+    while matches!(reader.read_line(&mut line).await, Ok(1..)) {
+        if let ["died", index, oom_kills, peak] = line.split_whitespace().collect::<Vec<_>>().as_slice()
+            && let (Ok(index), Ok(oom_kills), Ok(memory_peak)) =
+                (index.parse(), oom_kills.parse(), peak.parse())
+        {
+            let mut told = deaths.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            told.insert(index, Death { oom_kills, memory_peak });
+            drop(told);
+            deaths.news.notify_waiters();
+        }
+        line.clear();
+    }
+}

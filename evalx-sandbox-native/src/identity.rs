@@ -1,0 +1,95 @@
+//! Who a slot is: its user namespace, its network, and what it can never regain.
+
+use std::io;
+use std::os::fd::{OwnedFd, RawFd};
+
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::{Gid, Uid, read, setgroups, setresgid, setresuid, write};
+
+use crate::rootfs::HOSTNAME;
+use crate::sys;
+
+/// Two host uids for each slot: its root, and its programs.
+pub(crate) const UIDS_PER_SLOT: u32 = 2;
+
+/// The map of slot `index`, as the kernel reads it: inside, outside, how many.
+pub(crate) fn id_map(first: u32, index: u64) -> String {
+    let root = u64::from(first) + index * u64::from(UIDS_PER_SLOT);
+    format!("0 {root} 1\n{} {} 1\n", crate::cell::BOX_ID, root + 1)
+}
+
+/// Enters the slot's namespaces and gives up for good what no program may have.
+///
+/// As root, the launcher maps the new user namespace to the slot's own uids;
+/// an ordinary user's launcher is in one already, with its single uid.
+pub(crate) fn become_slot(privileged: bool, sync: &OwnedFd) -> io::Result<()> {
+    let mut flags = CloneFlags::CLONE_NEWNET
+        | CloneFlags::CLONE_NEWCGROUP
+        | CloneFlags::CLONE_NEWIPC
+        | CloneFlags::CLONE_NEWUTS;
+    if privileged {
+        setgroups(&[])?;
+        flags |= CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS;
+    }
+    unshare(flags)?;
+    if privileged {
+        write(sync, b"u")?;
+        if read(sync, &mut [0])? != 1 {
+            return Err(io::Error::other("the launcher did not map the user namespace"));
+        }
+        let (root, group) = (Uid::from_raw(0), Gid::from_raw(0));
+        setresgid(group, group, group)?;
+        setresuid(root, root, root)?;
+    }
+    nix::unistd::sethostname(HOSTNAME)?;
+    // The launcher has one thread, so that its end is the death meant here.
+    sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as usize)?;
+    never_regain()?;
+    Ok(())
+}
+
+/// What every program inherits: an exec gives no privilege, whatever the file.
+fn never_regain() -> io::Result<()> {
+    /// The highest capability there may be one day; the kernel's own last one
+    /// ends the loop.
+    const CAPABILITIES: usize = 64;
+    for capability in 0..CAPABILITIES {
+        if sys::prctl(libc::PR_CAPBSET_DROP, capability).is_err() {
+            break;
+        }
+    }
+    /// `SECBIT_NOROOT`, `SECBIT_NO_SETUID_FIXUP`, `SECBIT_KEEP_CAPS` (locked
+    /// off) and `SECBIT_NO_CAP_AMBIENT_RAISE`, each with its lock.
+    const SECURE_BITS: usize = 0b1110_1111;
+    sys::prctl(libc::PR_SET_SECUREBITS, SECURE_BITS)?;
+    set_no_new_privileges()?;
+    const KIB_64: u64 = 64 << 10;
+    sys::set_limit(libc::RLIMIT_CORE, 0, 0)?;
+    sys::set_limit(libc::RLIMIT_MEMLOCK, KIB_64, KIB_64)?;
+    sys::set_limit(libc::RLIMIT_NICE, 0, 0)?;
+    sys::set_limit(libc::RLIMIT_RTPRIO, 0, 0)?;
+    Ok(())
+}
+
+fn set_no_new_privileges() -> io::Result<()> {
+    Ok(sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1)?)
+}
+
+/// Tells the host on a slot's command socket why there is no slot.
+pub(crate) fn report(command: RawFd, message: &str) {
+    // Told apart from an answer by its first word, which answers never have.
+    let mut bytes = u64::MAX.to_ne_bytes().to_vec();
+    bytes.extend_from_slice(message.as_bytes());
+    bytes.truncate(8 * crate::wire::ANSWER_WORDS);
+    bytes.resize(8 * crate::wire::ANSWER_WORDS, 0);
+    let _ = sys::send(command, &bytes, -1);
+}
+
+/// Maps an ordinary user's own launcher to the one uid it has.
+pub(crate) fn become_namespace_root(uid: Uid, gid: Gid) -> io::Result<()> {
+    unshare(CloneFlags::CLONE_NEWUSER)?;
+    let inside = crate::cell::BOX_ID;
+    std::fs::write("/proc/self/setgroups", "deny")?;
+    std::fs::write("/proc/self/uid_map", format!("{inside} {uid} 1\n"))?;
+    std::fs::write("/proc/self/gid_map", format!("{inside} {gid} 1\n"))
+}

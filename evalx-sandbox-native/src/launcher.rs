@@ -1,0 +1,235 @@
+//! The launcher: forks every zygote, and cleans up after them.
+//!
+//! It is this same executable, started again by the host with an empty
+//! environment; [`sys`]'s entry hook calls [`main`] before the executable's own.
+//! It has one thread, never touches what untrusted code made, and ends when
+//! the host does, whose death it learns of by end-of-file on its socket.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::unistd::{Gid, Uid};
+
+use crate::cgroup::Plan;
+use crate::cgroup::slot::SlotGroup;
+use crate::identity;
+use crate::launch::{LaunchPlan, REQUEST};
+use crate::rootfs::{Layers, Stage};
+use crate::sys;
+use crate::zygote;
+
+/// A zygote that lives.
+struct Child {
+    index: u64,
+    pid: i32,
+    ended: OwnedFd,
+    /// Where it asks for its user namespace to be mapped; gone once it was.
+    sync: Option<OwnedFd>,
+    folders: Vec<std::path::PathBuf>,
+    unified: bool,
+}
+
+struct Launcher {
+    plan: LaunchPlan,
+    socket: OwnedFd,
+    stage: Stage,
+    children: Vec<Child>,
+}
+
+/// The launcher's whole life.
+pub(crate) fn main() -> ! {
+    let code = match start() {
+        Ok(mut launcher) => {
+            while launcher.turn().unwrap_or(false) {}
+            launcher.end();
+            0
+        }
+        Err(error) => {
+            // The socket is descriptor 0 until it was moved.
+            let text = format!("error {error}\n");
+            for descriptor in [SOCKET, 0] {
+                if sys::send(descriptor, text.as_bytes(), -1).is_ok() {
+                    break;
+                }
+            }
+            1
+        }
+    };
+    sys::exit(code)
+}
+
+/// Where the launcher's socket is moved, clear of the three that programs get.
+const SOCKET: i32 = 10;
+
+fn start() -> io::Result<Launcher> {
+    // Ctrl-C at the host's terminal is the host's to handle.
+    sys::new_session();
+    reset_signals()?;
+    let socket = own_descriptors()?;
+    let plan = LaunchPlan::from_arguments(std::env::args_os().skip(1))
+        .ok_or_else(|| io::Error::other("the launcher's arguments are not understood"))?;
+    if plan.uids.is_none() {
+        identity::become_namespace_root(Uid::effective(), Gid::effective()).map_err(|error| {
+            io::Error::new(error.kind(), format!("no user namespace can be made: {error}"))
+        })?;
+    }
+    let stage = Stage::prepare(&plan.folder, &plan.readable)
+        .map_err(|error| io::Error::new(error.kind(), format!("the root can't be prepared: {error}")))?;
+    let launcher = Launcher { plan, socket, stage, children: Vec::new() };
+    let layers = if launcher.stage.layers == Layers::Overlay { "overlay" } else { "bind" };
+    launcher.say(&format!("ready {layers} {}\n", sys::landlock_version()));
+    Ok(launcher)
+}
+
+/// What the host had ignored or blocked, programs would inherit.
+fn reset_signals() -> io::Result<()> {
+    for signal in Signal::iterator().filter(|signal| !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP)) {
+        sys::default_action(signal);
+    }
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
+    Ok(())
+}
+
+/// Closes everything that the host may have leaked, and moves the socket.
+fn own_descriptors() -> io::Result<OwnedFd> {
+    sys::dup_onto(0, 3)?;
+    sys::close_from(4)?;
+    let socket = sys::own(sys::dup_above(3, SOCKET)?).ok_or_else(|| io::Error::other("no descriptor"))?;
+    let null = sys::open(libc::AT_FDCWD, c"/dev/null", libc::O_RDWR)?;
+    for descriptor in 0..3 {
+        sys::dup_onto(null, descriptor)?;
+    }
+    sys::close(null);
+    sys::close(3);
+    Ok(socket)
+}
+
+impl Launcher {
+    fn say(&self, text: &str) {
+        let _ = sys::send(self.socket.as_raw_fd(), text.as_bytes(), -1);
+    }
+
+    /// Waits for one thing to happen and sees to it; false when the host is gone.
+    fn turn(&mut self) -> io::Result<bool> {
+        let mut polls = vec![PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+        for child in &self.children {
+            polls.push(PollFd::new(child.ended.as_fd(), PollFlags::POLLIN));
+        }
+        let syncs: Vec<(usize, BorrowedFd<'_>)> = self
+            .children
+            .iter()
+            .enumerate()
+            .filter_map(|(at, child)| Some((at, child.sync.as_ref()?.as_fd())))
+            .collect();
+        polls.extend(syncs.iter().map(|(_, sync)| PollFd::new(*sync, PollFlags::POLLIN)));
+        poll(&mut polls, PollTimeout::NONE)?;
+        let ready: Vec<bool> = polls.iter().map(|poll| poll.any().unwrap_or(true)).collect();
+        let count = self.children.len();
+        let to_map: Vec<usize> = syncs
+            .iter()
+            .zip(&ready[1 + count..])
+            .filter(|(_, ready)| **ready)
+            .map(|((at, _), _)| *at)
+            .collect();
+        let ended: Vec<usize> = (0..count).filter(|at| ready[1 + at]).collect();
+        for at in to_map {
+            self.map(at);
+        }
+        for at in ended.into_iter().rev() {
+            self.bury(at);
+        }
+        if ready[0] { self.listen() } else { Ok(true) }
+    }
+
+    fn listen(&mut self) -> io::Result<bool> {
+        let mut request = [0; REQUEST];
+        let mut fds = [-1; sys::MAX_FDS];
+        if sys::receive(self.socket.as_raw_fd(), &mut request, &mut fds)? != REQUEST {
+            return Ok(false);
+        }
+        let mut index = [0; 8];
+        index.copy_from_slice(&request[8..]);
+        let index = u64::from_ne_bytes(index);
+        let (Some(command), Some(control)) = (sys::own(fds[0]), sys::own(fds[1])) else { return Ok(false) };
+        let socket = command.as_raw_fd();
+        if let Err(error) = self.spawn(index, command, control) {
+            identity::report(socket, &format!("could not make a slot: {error}"));
+        }
+        Ok(true)
+    }
+
+    fn spawn(&mut self, index: u64, command: OwnedFd, control: OwnedFd) -> io::Result<()> {
+        let owner = self.plan.uids.map(|first| first + index as u32 * identity::UIDS_PER_SLOT);
+        let group = SlotGroup::make(&self.plan.cgroup, &self.plan.instance, index, owner)?;
+        let folders = group.folders.clone();
+        let unified = matches!(self.plan.cgroup, Plan::V2(_));
+        let (sync, theirs) = std::os::unix::net::UnixStream::pair()?;
+        let pid = sys::fork_into(libc::CLONE_NEWPID)?;
+        if pid == 0 {
+            // What is the launcher's alone.
+            self.children.clear();
+            sys::close(self.socket.as_raw_fd());
+            zygote::main(zygote::Setup {
+                command,
+                control,
+                sync: theirs.into(),
+                group,
+                stage: self.stage.clone(),
+                privileged: self.plan.uids.is_some(),
+                unified,
+            });
+        }
+        let ended = sys::process_descriptor(pid)?;
+        let sync = self.plan.uids.map(|_| sync.into());
+        self.children.push(Child { index, pid, ended, sync, folders, unified });
+        Ok(())
+    }
+
+    /// Maps a zygote's new user namespace to the slot's uids.
+    fn map(&mut self, at: usize) {
+        let child = &mut self.children[at];
+        let Some(sync) = child.sync.take() else { return };
+        let Some(first) = self.plan.uids else { return };
+        if !matches!(nix::unistd::read(&sync, &mut [0]), Ok(1)) {
+            return;
+        }
+        let map = identity::id_map(first, child.index);
+        let written = ["uid_map", "gid_map"]
+            .iter()
+            .all(|file| std::fs::write(format!("/proc/{}/{file}", child.pid), &map).is_ok());
+        if written {
+            let _ = nix::unistd::write(&sync, b"m");
+        }
+    }
+
+    /// Removes what a dead zygote leaves, and tells the host.
+    fn bury(&mut self, at: usize) {
+        let child = self.children.swap_remove(at);
+        let _ = sys::wait(child.pid, 0);
+        let group = SlotGroup::of(child.folders, child.unified);
+        self.say(&format!("died {} {} {}\n", child.index, group.oom_kills(), group.memory_peak()));
+        group.remove();
+    }
+
+    /// Ends every zygote and removes everything.
+    fn end(mut self) {
+        for child in &self.children {
+            let _ = sys::kill(child.pid, libc::SIGKILL);
+        }
+        while !self.children.is_empty() {
+            self.bury(self.children.len() - 1);
+        }
+        for folder in self.plan.cgroup.folders() {
+            crate::cgroup::slot::remove_tree(&folder.join(format!("evalx.{}", self.plan.instance)));
+        }
+        let _ = nix::mount::umount2(&self.plan.folder, nix::mount::MntFlags::MNT_DETACH);
+        let _ = std::fs::remove_dir_all(&self.plan.folder);
+        self.say("gone\n");
+    }
+}
+
+/// How long the host waits for a launcher to say that it is ready.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,0 +1,267 @@
+//! [`NativeSession`]: one session on one slot.
+
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use evalx_core::{
+    Artifact, ByteSize, FileContents, MemoryMeasure, Result, SandboxPath, Session, SessionSpec, Step, StepIo,
+    StepReport, StreamSummary,
+};
+
+use crate::error::{NativeError, not_started};
+use crate::files;
+use crate::fleet::Taken;
+use crate::report::{Seen, report};
+use crate::slot::WorkFolder;
+use crate::stdio::{Ends, Host};
+use crate::wire::{Answer, Done, FLAG_TERMINAL, Order, Stopped};
+
+/// What every session of a sandbox knows.
+#[derive(Debug)]
+pub(crate) struct Common {
+    /// Where bare names are looked up.
+    pub(crate) path: Vec<std::path::PathBuf>,
+    pub(crate) measure: MemoryMeasure,
+    /// What this process itself may have: the kernel lets nobody raise these.
+    pub(crate) most_open_files: u64,
+    pub(crate) most_stack: u64,
+}
+
+/// One session on one slot.
+pub(crate) struct NativeSession {
+    taken: Taken,
+    spec: SessionSpec,
+    common: Arc<Common>,
+    folder: WorkFolder,
+    /// A cell waits for an order; else one has to be made first.
+    fresh: bool,
+    /// A run was dropped, and its answer is still to come.
+    dropped_run: bool,
+}
+
+impl NativeSession {
+    pub(crate) fn new(taken: Taken, spec: SessionSpec, common: Arc<Common>, folder: WorkFolder) -> Self {
+        Self { taken, spec, common, folder, fresh: true, dropped_run: false }
+    }
+
+    /// Awaits the end of a run whose future was dropped.
+    async fn settle(&mut self) -> Result<(), NativeError> {
+        if self.dropped_run {
+            let slot = self.taken.slot()?;
+            slot.stop(Stopped::Cancelled);
+            slot.answer().await?;
+            self.dropped_run = false;
+        }
+        Ok(())
+    }
+
+    fn order(&self, step: &Step) -> Order {
+        let limits = &self.spec.limits;
+        let ns = |time: std::time::Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        Order {
+            flags: if matches!(step.stdio, evalx_core::Stdio::Terminal(_)) { FLAG_TERMINAL } else { 0 },
+            cpu_ns: ns(limits.cpu_time),
+            wall_ns: ns(limits.wall_time),
+            memory: limits.memory.as_u64(),
+            processes: u64::from(limits.processes),
+            disk: limits.disk.as_u64(),
+            stack: limits.stack.as_u64().min(self.common.most_stack),
+            open_files: u64::from(limits.open_files).min(self.common.most_open_files),
+            ..Order::default()
+        }
+    }
+
+    fn message(&self, step: &Step) -> Vec<u8> {
+        use std::ffi::{OsStr, OsString};
+        use std::os::unix::ffi::OsStrExt;
+        let mut variables: Vec<(OsString, OsString)> = vec![
+            ("PATH".into(), std::env::join_paths(&self.common.path).unwrap_or_default()),
+            ("HOME".into(), evalx_core::WORK_FOLDER.into()),
+            ("LC_ALL".into(), "C.UTF-8".into()),
+        ];
+        for (name, value) in &step.environment {
+            variables.retain(|(known, _)| known != name);
+            variables.push((name.clone(), value.clone()));
+        }
+        let programs: Vec<OsString> = if step.program.as_bytes().contains(&b'/') {
+            vec![step.program.clone()]
+        } else {
+            let path = variables.iter().find(|(name, _)| name == "PATH");
+            let folders = path.map(|(_, value)| std::env::split_paths(value).collect::<Vec<_>>());
+            folders.unwrap_or_default().iter().map(|folder| folder.join(&step.program).into()).collect()
+        };
+        self.order(step).encode(
+            programs.iter().map(OsString::as_os_str),
+            std::iter::once(step.program.as_os_str()).chain(step.arguments.iter().map(OsString::as_os_str)),
+            variables.iter().map(|(name, value)| -> (&OsStr, &OsStr) { (name, value) }),
+        )
+    }
+
+    /// Starts the program.
+    async fn start(&mut self, message: &[u8], ends: Ends) -> Result<(), NativeError> {
+        let fresh = std::mem::replace(&mut self.fresh, false);
+        let slot = self.taken.slot()?;
+        if !fresh {
+            slot.again()?;
+        }
+        let stdio: Vec<BorrowedFd<'_>> = ends.iter().map(OwnedFd::as_fd).collect();
+        // From here on an answer comes, whether somebody waits or not.
+        self.dropped_run = true;
+        slot.order(message, &stdio).await
+    }
+
+    /// A slot whose zygote ended: on cgroup v1 the kernel may have chosen it
+    /// when the step's memory was up.
+    async fn bereaved(
+        &mut self,
+        error: NativeError,
+        summary: (StreamSummary, StreamSummary),
+    ) -> Result<StepReport> {
+        let Ok(index) = self.taken.slot().map(|slot| slot.index) else { return Err(error.into()) };
+        self.taken.discard();
+        self.dropped_run = false;
+        match self.taken.fleet().death(index).await {
+            Some(death) if death.oom_kills > 0 => {
+                let done = Done {
+                    stopped: Stopped::Memory,
+                    oom_kills: death.oom_kills,
+                    memory_peak: death.memory_peak.min(self.spec.limits.memory.as_u64()),
+                    ..Done::default()
+                };
+                Ok(report(&done, &self.spec.limits, self.seen(summary)))
+            }
+            _ => Err(error.into()),
+        }
+    }
+
+    fn seen(&self, (stdout, stderr): (StreamSummary, StreamSummary)) -> Seen {
+        Seen { stdout, stderr, measure: self.common.measure }
+    }
+}
+
+#[async_trait]
+impl Session for NativeSession {
+    async fn write_file(&mut self, path: &SandboxPath, contents: FileContents) -> Result<()> {
+        self.settle().await?;
+        let (folder, path) = (self.folder.clone(), path.clone());
+        let size = match &contents {
+            FileContents::Bytes { contents, .. } => contents.len() as u64,
+            FileContents::Artifact(artifact) => artifact.size().as_u64(),
+            _ => 0,
+        };
+        blocking(size, move || match contents {
+            FileContents::Bytes { contents, executable } => {
+                files::write(&folder.descriptor, folder.owner, &path, &contents, executable)
+            }
+            FileContents::Artifact(artifact) => {
+                for file in artifact.files() {
+                    let target = match &file.path {
+                        Some(below) => SandboxPath::new(format!("{path}/{below}"))?,
+                        None => path.clone(),
+                    };
+                    files::write(&folder.descriptor, folder.owner, &target, &file.contents, file.executable)?;
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        })
+        .await
+    }
+
+    async fn run(&mut self, mut step: Step, io: &mut dyn StepIo) -> Result<StepReport> {
+        self.settle().await?;
+        step.validate()?;
+        let message = self.message(&step);
+        let stdio = std::mem::take(&mut step.stdio);
+        let (mut host, ends) = Host::open(stdio, io, self.spec.limits.output).map_err(NativeError::Talk)?;
+        match self.start(&message, ends).await {
+            Ok(()) => {}
+            Err(error) => return self.bereaved(error, host.summary()).await,
+        }
+        // Dropped here, the session still has `dropped_run` set, and the kill
+        // is sent at once rather than with the next call.
+        let answer = {
+            let slot = self.taken.slot()?;
+            let guard = KillOnDrop { slot, armed: true };
+            let answer = host.attend(guard.slot, io).await;
+            guard.disarm();
+            answer
+        };
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => return self.bereaved(error, host.summary()).await,
+        };
+        self.dropped_run = false;
+        match answer {
+            Answer::Done(done) => Ok(report(&done, &self.spec.limits, self.seen(host.summary()))),
+            Answer::Failed { stage, errno, .. } => Err(not_started(&step.program, stage, errno)),
+            Answer::Ready { .. } => Err(NativeError::SlotDied.into()),
+        }
+    }
+
+    async fn read_file(&mut self, path: &SandboxPath, max: ByteSize) -> Result<Bytes> {
+        self.settle().await?;
+        let (folder, path) = (self.folder.clone(), path.clone());
+        blocking(u64::MAX, move || files::read(&folder.descriptor, folder.owner, &path, max)).await
+    }
+
+    async fn keep(&mut self, path: &SandboxPath) -> Result<Artifact> {
+        self.settle().await?;
+        let (folder, path, max) = (self.folder.clone(), path.clone(), self.spec.limits.disk);
+        blocking(u64::MAX, move || files::keep(&folder.descriptor, folder.owner, &path, max)).await
+    }
+
+    async fn close(mut self: Box<Self>) -> Result<()> {
+        // A step that has answered is dead already. After a dropped run the
+        // answer is awaited; the rest is removed by the zygote, behind.
+        self.settle().await.map_err(Into::into)
+    }
+}
+
+/// Kills the step if the future of `run` is dropped.
+struct KillOnDrop<'a> {
+    slot: &'a crate::slot::Slot,
+    armed: bool,
+}
+
+impl KillOnDrop<'_> {
+    fn disarm(mut self) {
+        self.armed = false;
+    }
+}
+
+impl Drop for KillOnDrop<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            self.slot.stop(Stopped::Cancelled);
+        }
+    }
+}
+
+/// Files up to this size are handled on the spot: the work folder is in memory.
+const SMALL: u64 = 256 << 10;
+
+async fn blocking<T: Send + 'static>(
+    size: u64,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    if size <= SMALL {
+        return work();
+    }
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => {
+            Err(evalx_core::Error::new(evalx_core::ErrorKind::Internal, "file work was interrupted")
+                .with_source(error))
+        }
+    }
+}
+
+impl fmt::Debug for NativeSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NativeSession").field("spec", &self.spec).finish_non_exhaustive()
+    }
+}

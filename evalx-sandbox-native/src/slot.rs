@@ -1,0 +1,159 @@
+//! [`Slot`]: the host's end of a zygote and its cells.
+
+use std::io::IoSlice;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use nix::sys::socket::{ControlMessage, MsgFlags, send, sendmsg};
+use tokio::io::{AsyncWriteExt, Interest};
+use tokio::net::UnixStream;
+
+use crate::error::NativeError;
+use crate::files::Owner;
+use crate::sys;
+use crate::wire::{ANSWER_WORDS, Answer, Control, Shape, Stopped};
+
+/// A work folder that is ready for a session.
+#[derive(Clone, Debug)]
+pub(crate) struct WorkFolder {
+    pub(crate) descriptor: Arc<OwnedFd>,
+    /// As whom files in it are made and opened.
+    pub(crate) owner: Owner,
+}
+
+/// One zygote, as the host sees it.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) index: u64,
+    command: UnixStream,
+    control: OwnedFd,
+    generation: u64,
+    shape: Shape,
+    owner: Owner,
+    ready: Option<WorkFolder>,
+}
+
+impl Slot {
+    pub(crate) const fn new(
+        index: u64,
+        command: UnixStream,
+        control: OwnedFd,
+        shape: Shape,
+        owner: Owner,
+    ) -> Self {
+        Self { index, command, control, generation: 0, shape, owner, ready: None }
+    }
+
+    pub(crate) const fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// Ends what runs, throws the session away, and has the next one prepared.
+    /// Returns at once.
+    pub(crate) fn reset(&mut self, shape: Shape) -> Result<(), NativeError> {
+        self.generation += 1;
+        self.shape = shape;
+        self.ready = None;
+        self.control(Control::Reset { generation: self.generation, shape })
+    }
+
+    fn control(&self, control: Control) -> Result<(), NativeError> {
+        let bytes = control.encode();
+        // A few dozen bytes to a reader that is never long away: a full
+        // buffer means that the zygote hangs, which is as good as dead.
+        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+        match send(self.control.as_raw_fd(), &bytes, flags) {
+            Ok(sent) if sent == bytes.len() => Ok(()),
+            Ok(_) => Err(NativeError::SlotDied),
+            Err(error) => Err(NativeError::Talk(error.into())),
+        }
+    }
+
+    /// Has another cell made, for one more step of the session.
+    pub(crate) fn again(&self) -> Result<(), NativeError> {
+        self.control(Control::Again)
+    }
+
+    /// Ends the running step; it reports.
+    pub(crate) fn stop(&self, why: Stopped) {
+        // A slot that can't be told is dead, and its end is seen elsewhere.
+        let _ = self.control(Control::Stop(why));
+    }
+
+    pub(crate) fn signal(&self, signal: i32) {
+        let _ = self.control(Control::Signal(signal));
+    }
+
+    /// Waits until the session asked for last is prepared.
+    pub(crate) async fn ready(&mut self) -> Result<WorkFolder, NativeError> {
+        if let Some(folder) = &self.ready {
+            return Ok(folder.clone());
+        }
+        loop {
+            match self.receive().await? {
+                (Answer::Ready { generation }, Some(descriptor)) if generation == self.generation => {
+                    let folder = WorkFolder { descriptor: Arc::new(descriptor), owner: self.owner };
+                    self.ready = Some(folder.clone());
+                    return Ok(folder);
+                }
+                (Answer::Failed { generation, stage, errno }, _) if generation == self.generation => {
+                    return Err(NativeError::Stage(stage, nix::errno::Errno::from_raw(errno)));
+                }
+                // Of a session that has been thrown away.
+                _ => {}
+            }
+        }
+    }
+
+    /// Waits for the answer to the order that was sent.
+    ///
+    /// # Cancel safety
+    ///
+    /// No answer is lost if the future is dropped.
+    pub(crate) async fn answer(&self) -> Result<Answer, NativeError> {
+        self.receive().await.map(|(answer, _)| answer)
+    }
+
+    async fn receive(&self) -> Result<(Answer, Option<OwnedFd>), NativeError> {
+        let mut bytes = [0; ANSWER_WORDS * 8];
+        let mut fds = [-1; sys::MAX_FDS];
+        let length = self
+            .command
+            .async_io(Interest::READABLE, || {
+                Ok(sys::receive(self.command.as_raw_fd(), &mut bytes, &mut fds)?)
+            })
+            .await
+            .map_err(NativeError::Talk)?;
+        let descriptor = sys::own(fds[0]);
+        if length == 0 {
+            return Err(NativeError::SlotDied);
+        }
+        if bytes.starts_with(&u64::MAX.to_ne_bytes()) {
+            let text = String::from_utf8_lossy(&bytes[8..]);
+            return Err(NativeError::Slot(text.trim_end_matches('\0').to_owned()));
+        }
+        match Answer::decode(&bytes) {
+            Some(answer) if length == bytes.len() => Ok((answer, descriptor)),
+            _ => Err(NativeError::SlotDied),
+        }
+    }
+
+    /// Sends an order with the program's stdin, stdout and stderr.
+    pub(crate) async fn order(
+        &mut self,
+        message: &[u8],
+        stdio: &[BorrowedFd<'_>],
+    ) -> Result<(), NativeError> {
+        let raw: Vec<i32> = stdio.iter().map(AsRawFd::as_raw_fd).collect();
+        let first = self
+            .command
+            .async_io(Interest::WRITABLE, || {
+                let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+                let rights = [ControlMessage::ScmRights(&raw)];
+                Ok(sendmsg::<()>(self.command.as_raw_fd(), &[IoSlice::new(message)], &rights, flags, None)?)
+            })
+            .await;
+        let sent = first.map_err(NativeError::Talk)?;
+        self.command.write_all(&message[sent..]).await.map_err(NativeError::Talk)
+    }
+}

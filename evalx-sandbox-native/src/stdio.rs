@@ -1,0 +1,314 @@
+//! The host's ends of a step's streams, and the loop that attends to them.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use bytes::{Buf, Bytes};
+use evalx_core::{
+    ByteSize, Control, ControlReceiver, OutputStream, Stdin, Stdio, StepIo, StreamSummary, TerminalSize,
+};
+use nix::pty::{OpenptyResult, Winsize, openpty};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::net::unix::pipe;
+
+use crate::error::NativeError;
+use crate::slot::Slot;
+use crate::terminal;
+use crate::wire::{Answer, Stopped};
+
+/// The program's ends: stdin, stdout, stderr, or one terminal.
+pub(crate) type Ends = Vec<OwnedFd>;
+
+/// How much is read at once.
+const PIECE: usize = 64 << 10;
+
+/// Where stdin goes and what is left of it.
+enum Feed {
+    Done,
+    Bytes(pipe::Sender, Bytes),
+    Stream { sender: pipe::Sender, source: Box<dyn AsyncRead + Send + Unpin>, pending: Bytes },
+}
+
+/// A stream that comes out.
+struct Drain {
+    source: Source,
+    summary: StreamSummary,
+}
+
+enum Source {
+    Ended,
+    /// A pipe, or the master of a terminal: both are read alike.
+    Open(pipe::Receiver),
+}
+
+/// The host's side of one running step.
+pub(crate) struct Host {
+    feed: Feed,
+    stdout: Drain,
+    stderr: Drain,
+    terminal: Option<OwnedFd>,
+    controls: Option<ControlReceiver>,
+    limit: u64,
+    stopped: bool,
+    buffer: Box<[u8]>,
+}
+
+impl Host {
+    /// Makes the streams; what fits in a pipe of stdin is put there at once.
+    pub(crate) fn open(stdio: Stdio, io: &mut dyn StepIo, limit: ByteSize) -> io::Result<(Self, Ends)> {
+        let controls = io.controls();
+        let mut host = Self {
+            feed: Feed::Done,
+            stdout: Drain::new(),
+            stderr: Drain::new(),
+            terminal: None,
+            controls,
+            limit: limit.as_u64(),
+            stopped: false,
+            buffer: vec![0; PIECE].into_boxed_slice(),
+        };
+        let ends = match stdio {
+            Stdio::Joined { stdin, stdout } => {
+                let stderr = host.stderr.pipe()?;
+                vec![stdin.into(), stdout.into(), stderr]
+            }
+            Stdio::Terminal(size) => {
+                let end = host.open_terminal(size, io.stdin())?;
+                vec![end]
+            }
+            // Pipes, and whatever is added later without being known here.
+            _ => {
+                let stdin = host.open_stdin(io.stdin())?;
+                let stdout = host.stdout.pipe()?;
+                let stderr = host.stderr.pipe()?;
+                vec![stdin, stdout, stderr]
+            }
+        };
+        Ok((host, ends))
+    }
+
+    fn open_stdin(&mut self, stdin: Stdin) -> io::Result<OwnedFd> {
+        let (reader, writer) = io::pipe()?;
+        self.feed = match stdin {
+            // A pipe that nobody writes is at its end.
+            Stdin::Empty => Feed::Done,
+            Stdin::Bytes(bytes) if bytes.is_empty() => Feed::Done,
+            Stdin::Bytes(mut bytes) => {
+                nonblocking(&writer)?;
+                match nix::unistd::write(&writer, &bytes) {
+                    Ok(written) => bytes.advance(written),
+                    Err(nix::errno::Errno::EAGAIN) => {}
+                    Err(error) => return Err(error.into()),
+                }
+                if bytes.is_empty() {
+                    Feed::Done
+                } else {
+                    Feed::Bytes(pipe::Sender::from_owned_fd(writer.into())?, bytes)
+                }
+            }
+            Stdin::Stream(source) => {
+                nonblocking(&writer)?;
+                let sender = pipe::Sender::from_owned_fd(writer.into())?;
+                Feed::Stream { sender, source, pending: Bytes::new() }
+            }
+            _ => Feed::Done,
+        };
+        Ok(reader.into())
+    }
+
+    fn open_terminal(&mut self, size: TerminalSize, stdin: Stdin) -> io::Result<OwnedFd> {
+        let size = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
+        let OpenptyResult { master, slave } = openpty(&size, None)?;
+        nonblocking(&master)?;
+        self.terminal = Some(master.try_clone()?);
+        self.stdout.source = Source::Open(pipe::Receiver::from_owned_fd_unchecked(master.try_clone()?)?);
+        let sender = || pipe::Sender::from_owned_fd_unchecked(master.try_clone()?);
+        self.feed = match stdin {
+            Stdin::Bytes(bytes) if !bytes.is_empty() => Feed::Bytes(sender()?, bytes),
+            Stdin::Stream(source) => Feed::Stream { sender: sender()?, source, pending: Bytes::new() },
+            _ => Feed::Done,
+        };
+        Ok(slave)
+    }
+
+    /// What came out so far.
+    pub(crate) fn summary(&self) -> (StreamSummary, StreamSummary) {
+        (self.stdout.summary, self.stderr.summary)
+    }
+
+    /// Feeds, drains and controls the step until it has answered and all its
+    /// output is delivered.
+    pub(crate) async fn attend(&mut self, slot: &Slot, io: &mut dyn StepIo) -> Result<Answer, NativeError> {
+        let answer = loop {
+            // Every branch is cancel-safe: the runtime keeps readiness, and
+            // what was taken off a stream is kept in `self`.
+            let stream = tokio::select! {
+                biased;
+                control = next_control(&mut self.controls) => {
+                    self.control(control, slot);
+                    continue;
+                }
+                () = self.stdout.source.readable() => OutputStream::Stdout,
+                () = self.stderr.source.readable() => OutputStream::Stderr,
+                answer = slot.answer() => break answer?,
+                () = self.feed.feed() => continue,
+            };
+            if let Some(length) = self.read(stream) {
+                self.deliver(stream, length, slot, io).await;
+            }
+        };
+        // The tree is dead: what is in the pipes is all that comes.
+        self.feed = Feed::Done;
+        for stream in [OutputStream::Stdout, OutputStream::Stderr] {
+            while let Some(length) = self.read(stream) {
+                self.deliver(stream, length, slot, io).await;
+            }
+        }
+        Ok(answer)
+    }
+
+    fn drain(&mut self, stream: OutputStream) -> &mut Drain {
+        match stream {
+            OutputStream::Stdout => &mut self.stdout,
+            OutputStream::Stderr => &mut self.stderr,
+        }
+    }
+
+    /// Reads what is there of a stream, without waiting.
+    fn read(&mut self, stream: OutputStream) -> Option<usize> {
+        let drain = match stream {
+            OutputStream::Stdout => &mut self.stdout,
+            OutputStream::Stderr => &mut self.stderr,
+        };
+        drain.source.read(&mut self.buffer)
+    }
+
+    async fn deliver(&mut self, stream: OutputStream, length: usize, slot: &Slot, io: &mut dyn StepIo) {
+        let limit = self.limit;
+        let drain = self.drain(stream);
+        let allowed = limit.saturating_sub(drain.summary.bytes);
+        drain.summary.bytes += length as u64;
+        let allowed = ByteSize::bytes(allowed).as_usize().min(length);
+        if allowed < length {
+            drain.summary.truncated = true;
+            if !self.stopped {
+                self.stopped = true;
+                slot.stop(Stopped::Output);
+            }
+        }
+        if allowed > 0 {
+            io.output(stream, &self.buffer[..allowed]).await;
+        }
+    }
+
+    fn control(&mut self, control: Option<Control>, slot: &Slot) {
+        match control {
+            None => self.controls = None,
+            Some(Control::Cancel) => slot.stop(Stopped::Cancelled),
+            Some(Control::Signal(signal)) => slot.signal(signal.number()),
+            Some(Control::Resize(size)) => {
+                if let Some(terminal) = &self.terminal {
+                    terminal::resize(terminal, size);
+                }
+            }
+            Some(Control::CloseStdin) => self.feed = Feed::Done,
+            Some(_) => {}
+        }
+    }
+}
+
+async fn next_control(controls: &mut Option<ControlReceiver>) -> Option<Control> {
+    match controls {
+        Some(controls) => controls.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn nonblocking(descriptor: &impl std::os::fd::AsFd) -> io::Result<()> {
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    fcntl(descriptor, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok(())
+}
+
+impl Feed {
+    /// Moves some bytes; pending for ever once there is nothing to move.
+    async fn feed(&mut self) {
+        match self {
+            Self::Done => return std::future::pending().await,
+            Self::Bytes(sender, bytes) => match push(sender, bytes).await {
+                Ok(()) if !bytes.is_empty() => return,
+                // All written, or nobody reads any more.
+                _ => {}
+            },
+            Self::Stream { sender, source, pending } => {
+                if pending.is_empty() {
+                    let mut piece = vec![0; PIECE];
+                    match source.read(&mut piece).await {
+                        Ok(length @ 1..) => {
+                            piece.truncate(length);
+                            *pending = piece.into();
+                            return;
+                        }
+                        _ => {}
+                    }
+                } else if push(sender, pending).await.is_ok() {
+                    return;
+                }
+            }
+        }
+        *self = Self::Done;
+    }
+}
+
+async fn push(sender: &pipe::Sender, bytes: &mut Bytes) -> io::Result<()> {
+    sender.writable().await?;
+    match sender.try_write(bytes) {
+        Ok(written) => bytes.advance(written),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+impl Drain {
+    fn new() -> Self {
+        Self { source: Source::Ended, summary: StreamSummary::default() }
+    }
+
+    fn pipe(&mut self) -> io::Result<OwnedFd> {
+        let (reader, writer) = io::pipe()?;
+        nonblocking(&reader)?;
+        self.source = Source::Open(pipe::Receiver::from_owned_fd(reader.into())?);
+        Ok(writer.into())
+    }
+}
+
+impl Source {
+    /// Waits until there is something to read, or the end; for ever after it.
+    async fn readable(&self) {
+        let ready = match self {
+            Self::Ended => return std::future::pending().await,
+            Self::Open(receiver) => receiver.readable().await.is_ok(),
+        };
+        if !ready {
+            std::future::pending().await
+        }
+    }
+
+    /// Reads what is there, without waiting; `None` if nothing is.
+    fn read(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        let result = match self {
+            Self::Ended => return None,
+            Self::Open(receiver) => receiver.try_read(buffer),
+        };
+        match result {
+            Ok(length @ 1..) => Some(length),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            // The end, which a terminal says by EIO.
+            _ => {
+                *self = Self::Ended;
+                None
+            }
+        }
+    }
+}

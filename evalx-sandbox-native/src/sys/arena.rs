@@ -1,0 +1,149 @@
+//! [`Arena`]: where a cell receives its orders and lays out argument tables.
+
+use std::ffi::CStr;
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use nix::errno::Errno;
+
+use super::calls::{self, MAX_FDS};
+
+/// Memory that one cell at a time fills and reads.
+///
+/// Pages are taken from the machine only when touched, and a usual order
+/// touches two.
+#[derive(Debug)]
+pub(crate) struct Arena {
+    base: *mut u8,
+    /// How many bytes from the start hold the received message.
+    filled: AtomicUsize,
+}
+
+// SAFETY: only the one cell that lives at a time writes it, and the zygote
+// does not read it; see `Zygote`, which makes a cell only when the last is reaped.
+unsafe impl Sync for Arena {}
+// SAFETY: as above.
+unsafe impl Send for Arena {}
+
+impl Arena {
+    /// Room for the longest message and its tables of pointers: a message has
+    /// at most 1 MiB of arguments by `Step::validate`, each at least a byte
+    /// with its NUL, and each takes a pointer of 8 bytes.
+    const SIZE: usize = 16 << 20;
+
+    /// An arena that lives as long as the process.
+    pub(crate) fn new() -> Result<Self, Errno> {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        // SAFETY: a new mapping at no fixed address touches no other memory.
+        let base = unsafe {
+            libc::mmap(std::ptr::null_mut(), Self::SIZE, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0)
+        };
+        if base == libc::MAP_FAILED {
+            return Err(Errno::last());
+        }
+        Ok(Self { base: base.cast(), filled: AtomicUsize::new(0) })
+    }
+
+    fn room(&self, from: usize) -> &mut [u8] {
+        // SAFETY: within the mapping; only the one cell calls this, and keeps
+        // no slice of it over the next call (see `Sync` above).
+        unsafe { std::slice::from_raw_parts_mut(self.base.add(from), Self::SIZE / 4 - from) }
+    }
+
+    /// What was received.
+    pub(crate) fn message(&self) -> &[u8] {
+        // SAFETY: `filled` bytes were written by `receive`, and are not
+        // written again while this cell looks at them.
+        unsafe { std::slice::from_raw_parts(self.base, self.filled.load(Ordering::Relaxed)) }
+    }
+
+    /// Receives a message whose first eight bytes are its length.
+    ///
+    /// Returns false if the other end is gone.
+    pub(crate) fn receive(&self, socket: RawFd, fds: &mut [RawFd; MAX_FDS]) -> Result<bool, Errno> {
+        let mut have = calls::receive(socket, self.room(0), fds)?;
+        let mut none = [-1; MAX_FDS];
+        loop {
+            if have >= 8 {
+                let mut length = [0; 8];
+                length.copy_from_slice(&self.room(0)[..8]);
+                let length = u64::from_ne_bytes(length);
+                if length > (Self::SIZE / 4) as u64 || length < 8 {
+                    return Err(Errno::EMSGSIZE);
+                }
+                if have as u64 >= length {
+                    self.filled.store(have, Ordering::Relaxed);
+                    return Ok(true);
+                }
+            }
+            match calls::receive(socket, self.room(have), &mut none)? {
+                0 => return Ok(false),
+                more => have += more,
+            }
+        }
+    }
+
+    /// The word at an offset of the message; 0 beyond its end.
+    pub(crate) fn word(&self, index: usize) -> u64 {
+        let mut word = [0; 8];
+        if let Some(bytes) = self.message().get(8 * index..8 * index + 8) {
+            word.copy_from_slice(bytes);
+        }
+        u64::from_ne_bytes(word)
+    }
+
+    /// Runs the first of `programs` that can be run, with the argument and
+    /// environment tables made of the NUL-ended texts that begin at `offset`:
+    /// first the candidates for the program's path, then arguments, then the
+    /// environment. Returns the error of the last candidate, or of the first
+    /// that is worse than "not there".
+    pub(crate) fn execute(
+        &self,
+        offset: usize,
+        programs: usize,
+        arguments: usize,
+        environment: usize,
+    ) -> Errno {
+        let mut at = offset;
+        let first_program = at;
+        for _ in 0..programs {
+            let Some(text) = self.text(at) else { return Errno::EINVAL };
+            at += text.to_bytes_with_nul().len();
+        }
+        // The tables lie in the last three quarters, aligned as the mapping is.
+        let table = self.base.wrapping_add(Self::SIZE / 4).cast::<usize>();
+        if arguments.saturating_add(environment).saturating_add(2) > Self::SIZE / 4 * 3 / size_of::<usize>() {
+            return Errno::E2BIG;
+        }
+        let mut slot = 0;
+        for count in [arguments, environment] {
+            for _ in 0..count {
+                let Some(text) = self.text(at) else { return Errno::EINVAL };
+                // SAFETY: `slot` is below the bound checked above.
+                unsafe { table.add(slot).write(text.as_ptr() as usize) };
+                slot += 1;
+                at += text.to_bytes_with_nul().len();
+            }
+            // SAFETY: as above: two more than the texts.
+            unsafe { table.add(slot).write(0) };
+            slot += 1;
+        }
+        let environment = table.wrapping_add(arguments + 1);
+        let mut worst = Errno::ENOENT;
+        at = first_program;
+        for _ in 0..programs {
+            let Some(program) = self.text(at) else { return Errno::EINVAL };
+            match calls::execute(program, table, environment) {
+                Errno::ENOENT | Errno::ENOTDIR => {}
+                error @ Errno::EACCES => worst = error,
+                error => return error,
+            }
+            at += program.to_bytes_with_nul().len();
+        }
+        worst
+    }
+
+    fn text(&self, at: usize) -> Option<&CStr> {
+        CStr::from_bytes_until_nul(self.message().get(at..)?).ok()
+    }
+}

@@ -1,0 +1,415 @@
+//! The zygote: a slot's long-lived process, which keeps what is dear to make.
+//!
+//! It holds the slot's user and network namespaces, its root and its cgroup
+//! files; makes a [cell](crate::cell) ahead of each step; and while a program
+//! runs, keeps the time. It is PID 1 of a namespace of its own, so that
+//! nothing of the slot outlives it, and it ends when the host is gone.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::SeqCst};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::Mode;
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use crate::cell::{self, Cell, Filters, IDLE, RUNNING, STOPPING};
+use crate::cgroup::meter::{Group, Meter, PIDS_FILES, STEP_FILES, V1, V2};
+use crate::identity;
+use crate::rootfs;
+use crate::seccomp;
+use crate::sys::{self, Arena, CloneFlags, Stack};
+use crate::wire::{Answer, CONTROL_WORDS, Control, Done, Shape, Stage, Stopped};
+
+/// What the launcher hands to a new zygote.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    pub(crate) command: OwnedFd,
+    pub(crate) control: OwnedFd,
+    /// Says to the launcher that the user namespace is there, and hears that it is mapped.
+    pub(crate) sync: OwnedFd,
+    pub(crate) group: crate::cgroup::slot::SlotGroup,
+    pub(crate) stage: rootfs::Stage,
+    pub(crate) privileged: bool,
+    pub(crate) unified: bool,
+}
+
+/// The wake-up before a limit comes at least this late, so that a program a
+/// hair's breadth from its limit is not asked a thousand times.
+const SHORTEST_CHECK: u64 = 300_000;
+
+/// How often to look whether the kernel has killed, once it said it is short
+/// of memory.
+const OOM_CHECK: u64 = 1_000_000;
+
+struct Zygote {
+    cell: &'static Cell,
+    cell_stack: &'static Stack,
+    control: RawFd,
+    /// The living cell's id.
+    pid: Option<i32>,
+    /// v1: says that the memory cgroup is short of memory.
+    oom_events: RawFd,
+    /// Checks left of whether that became a kill.
+    oom_checks: u32,
+}
+
+/// Turns a fork of the launcher into a zygote; never returns.
+pub(crate) fn main(setup: Setup) -> ! {
+    match become_zygote(setup) {
+        Ok(mut zygote) => loop {
+            if zygote.turn().is_err() {
+                sys::exit(0);
+            }
+        },
+        Err(_) => sys::exit(1),
+    }
+}
+
+fn become_zygote(setup: Setup) -> Result<Zygote, ()> {
+    let command = setup.command.as_raw_fd();
+    let refuse = |what: &str, error: &dyn std::fmt::Display| {
+        let message = format!("{what}: {error}");
+        identity::report(command, &message);
+    };
+    setup.group.enter().map_err(|error| refuse("could not enter the slot's cgroup", &error))?;
+    let (meter, oom_events) =
+        meter(&setup).map_err(|error| refuse("could not open the slot's cgroup", &error))?;
+    setup.stage.enter().map_err(|error| refuse("could not make the slot's root", &error))?;
+    identity::become_slot(setup.privileged, &setup.sync)
+        .map_err(|error| refuse("could not make the slot's namespaces", &error))?;
+    let cell = make_cell(command, meter).map_err(|error| refuse("could not prepare cells", &error))?;
+    let cell_stack = Stack::new(256 << 10).map_err(|error| refuse("could not map a cell's stack", &error))?;
+    let control = setup.control.as_raw_fd();
+    // They live as long as the process.
+    std::mem::forget(setup);
+    Ok(Zygote {
+        cell: Box::leak(Box::new(cell)),
+        cell_stack: Box::leak(Box::new(cell_stack)),
+        control,
+        pid: None,
+        oom_events,
+        oom_checks: 0,
+    })
+}
+
+/// Opens the cgroup's files, while the host's `/sys` is still in reach.
+fn meter(setup: &Setup) -> Result<(Meter, RawFd), Errno> {
+    let folder = |path: &PathBuf| -> Result<RawFd, Errno> {
+        let path = CString::new(path.as_os_str().as_encoded_bytes()).map_err(|_| Errno::EINVAL)?;
+        sys::open(libc::AT_FDCWD, &path, libc::O_RDONLY | libc::O_DIRECTORY)
+    };
+    if setup.group.folders.is_empty() {
+        return Ok((Meter::None, -1));
+    }
+    if setup.unified {
+        let folder = folder(&setup.group.folders[0])?;
+        return Ok((Meter::V2(V2 { folder, step: Group::new() }), -1));
+    }
+    let [memory, pids, cpuacct, ..] = setup.group.folders.as_slice() else { return Err(Errno::EINVAL) };
+    let memory = folder(memory)?;
+    let v1 = V1::new(memory, folder(cpuacct)?, folder(pids)?)?;
+    let events = sys::event_counter()?;
+    let register = sys::open(memory, c"cgroup.event_control", libc::O_WRONLY)?;
+    sys::write(register, format!("{events} {}", v1.oom_control).as_bytes())?;
+    sys::close(register);
+    Ok((Meter::V1(v1), events))
+}
+
+fn make_cell(command: RawFd, meter: Meter) -> Result<Cell, Errno> {
+    let shape = Shape { disk: 0, files: 0, loopback: false, strict: false };
+    let filters = Filters {
+        refusals: seccomp::refusals(shape),
+        refusals_with_loopback: seccomp::refusals(Shape { loopback: true, ..shape }),
+        last: seccomp::last(),
+        strict: seccomp::strict(),
+    };
+    let none = || AtomicI32::new(-1);
+    let zero = || AtomicU64::new(0);
+    Ok(Cell {
+        command,
+        timer: sys::timer()?,
+        zygote_proc: sys::open(libc::AT_FDCWD, c"/proc", libc::O_PATH | libc::O_DIRECTORY)?,
+        null: sys::open(libc::AT_FDCWD, c"/dev/null", libc::O_RDWR)?,
+        arena: Arena::new()?,
+        program_stack: Stack::new(64 << 10)?,
+        meter,
+        filters,
+        landlock: sys::landlock_version(),
+        cpus: std::thread::available_parallelism().map_or(1, |n| n.get() as u64),
+        listener: none(),
+        state: AtomicU32::new(IDLE),
+        stop: zero(),
+        failure: [zero(), zero()],
+        generation: zero(),
+        shape: [zero(), zero(), zero(), zero()],
+        again: AtomicBool::new(false),
+        stdio: [none(), none(), none()],
+        started_ns: zero(),
+        wall_ns: zero(),
+        cpu_ns: zero(),
+        work_folder: none(),
+        mounts: none(),
+        rules: none(),
+    })
+}
+
+impl Zygote {
+    /// Waits for one thing to happen and sees to it.
+    fn turn(&mut self) -> Result<(), Errno> {
+        let listener = self.cell.listener.load(SeqCst);
+        let watched = [self.control, self.cell.timer, self.oom_events, listener];
+        let mut ready = [false; 4];
+        {
+            // SAFETY is not needed: these descriptors are open for the life of
+            // the zygote, or -1, which poll passes over.
+            let mut polls = Vec::with_capacity(4);
+            let mut places = Vec::with_capacity(4);
+            for (place, descriptor) in watched.into_iter().enumerate().filter(|(_, fd)| *fd >= 0) {
+                polls.push(PollFd::new(sys::borrow(descriptor), PollFlags::POLLIN));
+                places.push(place);
+            }
+            match poll(&mut polls, PollTimeout::NONE) {
+                Err(Errno::EINTR) => return Ok(()),
+                result => result?,
+            };
+            for (poll, place) in polls.iter().zip(places) {
+                ready[place] = poll.any().unwrap_or(true);
+            }
+        }
+        let [control, timer, oom, listener] = ready;
+        if oom {
+            let _ = sys::read(self.oom_events, &mut [0; 8]);
+            self.oom_checks = 100;
+        }
+        if timer {
+            let _ = sys::read(self.cell.timer, &mut [0; 8]);
+        }
+        if timer || oom || listener {
+            self.check(listener);
+        }
+        if control {
+            let mut bytes = [0; CONTROL_WORDS * 8];
+            match sys::read(self.control, &mut bytes)? {
+                0 => return Err(Errno::EPIPE),
+                _ => match Control::decode(&bytes) {
+                    Some(control) => self.obey(control),
+                    None => return Err(Errno::EPROTO),
+                },
+            }
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self, control: Control) {
+        match control {
+            Control::Reset { generation, shape } => self.reset(generation, shape),
+            Control::Again => {
+                self.end_cell();
+                self.spawn(true);
+            }
+            Control::Stop(why) => {
+                // Noted before the state is read: an order may be on its way.
+                self.cell.stop.store(why as u64, SeqCst);
+                self.stop(why);
+            }
+            Control::Signal(signal) => {
+                if let Some(pid) = self.program() {
+                    let _ = sys::kill(pid, signal);
+                }
+            }
+        }
+    }
+
+    /// Ends what there is of the session, and makes a cell for the next.
+    fn reset(&mut self, generation: u64, shape: Shape) {
+        self.end_cell();
+        for place in [&self.cell.work_folder, &self.cell.mounts, &self.cell.rules] {
+            Cell::close(place);
+        }
+        self.cell.generation.store(generation, SeqCst);
+        self.cell.set_shape(shape);
+        self.spawn(false);
+    }
+
+    /// Makes a cell; one that can't be made is answered for here.
+    fn spawn(&mut self, again: bool) {
+        let cell = self.cell;
+        for place in cell.stdio.iter().chain([&cell.listener]) {
+            Cell::close(place);
+        }
+        self.oom_checks = 0;
+        cell.again.store(again, SeqCst);
+        cell.stop.store(0, SeqCst);
+        cell.failure[0].store(0, SeqCst);
+        cell.state.store(IDLE, SeqCst);
+        let made = self.fresh_group().map_err(|error| (Stage::Cgroup, error)).and_then(|()| {
+            let mut flags = libc::CLONE_FILES | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+            if !again {
+                flags |= libc::CLONE_NEWNS;
+            }
+            if cell.shape().loopback {
+                flags |= libc::CLONE_NEWNET;
+            }
+            let flags = CloneFlags { flags: u64::from(flags.cast_unsigned()), cgroup: -1 };
+            sys::spawn_sharing_memory(flags, self.cell_stack, cell::main, cell)
+                .map_err(|error| (Stage::Namespaces, error))
+        });
+        match made {
+            Ok(pid) => self.pid = Some(pid),
+            Err((stage, errno)) => {
+                cell.answer_failure(stage as u64, errno as i32);
+            }
+        }
+    }
+
+    /// Gives the next step cgroups whose figures start at nothing.
+    fn fresh_group(&self) -> Result<(), Errno> {
+        match &self.cell.meter {
+            // The peak can't be reset, but one that only ever saw single
+            // processes needs no reset: it can't hide a larger one.
+            Meter::V1(v1) if v1.pids.folder.load(SeqCst) >= 0 && v1.processes_peak_is_fresh() => Ok(()),
+            Meter::V1(v1) => replace_group(v1.pids_folder, &v1.pids, &PIDS_FILES, |group| {
+                write_file(group, "cgroup.procs", b"0")
+            }),
+            Meter::V2(v2) => replace_group(v2.folder, &v2.step, &STEP_FILES, |_| Ok(())),
+            Meter::None => Ok(()),
+        }
+    }
+
+    /// Waits for a cell that has reported, or kills one that has not.
+    fn end_cell(&mut self) {
+        let Some(pid) = self.pid.take() else { return };
+        if self.cell.state.load(SeqCst) != cell::ENDED {
+            let _ = sys::kill(pid, libc::SIGKILL);
+        }
+        let _ = sys::wait(pid, 0);
+        sys::set_timer(self.cell.timer, 0);
+    }
+
+    /// Ends the step, unless the cell reports already.
+    fn stop(&mut self, why: Stopped) {
+        self.stop_at(why, -1);
+    }
+
+    fn stop_at(&mut self, why: Stopped, syscall: i32) {
+        let cell = self.cell;
+        let Some(pid) = self.pid else { return };
+        if cell.state.compare_exchange(RUNNING, STOPPING, SeqCst, SeqCst).is_err() {
+            return;
+        }
+        let _ = sys::kill(pid, libc::SIGKILL);
+        // Returns when the whole namespace is dead.
+        let _ = sys::wait(pid, 0);
+        self.pid = None;
+        sys::set_timer(cell.timer, 0);
+        for place in cell.stdio.iter().chain([&cell.listener]) {
+            Cell::close(place);
+        }
+        let wall_ns = sys::clock(libc::CLOCK_MONOTONIC).saturating_sub(cell.started_ns.load(SeqCst));
+        let mut done = cell::measure(cell, wall_ns);
+        if !(done.stopped == Stopped::Memory && why as u64 > Stopped::Memory as u64) {
+            done.stopped = why;
+        }
+        done.syscall = syscall;
+        Answer::Done(Done { status: None, ..done }).send(cell.command, -1);
+    }
+
+    /// Holds the limits that the kernel does not, and says when to look again.
+    fn check(&mut self, heard: bool) {
+        let cell = self.cell;
+        if cell.state.load(SeqCst) != RUNNING {
+            return;
+        }
+        if heard {
+            if let Ok(syscall) = sys::refused_call(cell.listener.load(SeqCst)) {
+                return self.stop_at(Stopped::Syscall, syscall);
+            }
+            // The program ended between the call and now.
+            Cell::close(&cell.listener);
+        }
+        if self.oom_checks > 0 {
+            self.oom_checks -= 1;
+            if cell.meter.oom_kills() > 0 {
+                return self.stop(Stopped::Memory);
+            }
+        }
+        let now = sys::clock(libc::CLOCK_MONOTONIC);
+        let wall_end = cell.started_ns.load(SeqCst).saturating_add(cell.wall_ns.load(SeqCst));
+        if now >= wall_end {
+            return self.stop(Stopped::WallTime);
+        }
+        let mut next = wall_end;
+        if !matches!(cell.meter, Meter::None) {
+            let (used, limit) = (cell.meter.cpu_ns(), cell.cpu_ns.load(SeqCst));
+            if used >= limit {
+                return self.stop(Stopped::CpuTime);
+            }
+            // With every processor at work the limit can't be reached earlier.
+            let left = ((limit - used) / cell.cpus).max(SHORTEST_CHECK);
+            next = next.min(now.saturating_add(left));
+        }
+        if self.oom_checks > 0 {
+            next = next.min(now.saturating_add(OOM_CHECK));
+        }
+        sys::set_timer(cell.timer, next);
+    }
+
+    /// The main process's id in this namespace: the cell's first child.
+    fn program(&self) -> Option<i32> {
+        let cell = self.pid?;
+        if self.cell.state.load(SeqCst) != RUNNING {
+            return None;
+        }
+        let children = std::fs::read_to_string(format!("/proc/{cell}/task/{cell}/children")).ok()?;
+        children.split_whitespace().next()?.parse().ok()
+    }
+}
+
+/// Makes a new group below `parent` and opens its files; `enter` may move into
+/// it before the old one is removed.
+fn replace_group<const FILES: usize>(
+    parent: RawFd,
+    group: &Group<FILES>,
+    names: &[&CStr; FILES],
+    enter: impl FnOnce(RawFd) -> Result<(), Errno>,
+) -> Result<(), Errno> {
+    let name = |serial: u64| CString::new(format!("step-{serial}")).map_err(|_| Errno::EINVAL);
+    let serial = group.serial.fetch_add(1, SeqCst);
+    let next = name(serial + 1)?;
+    nix::sys::stat::mkdirat(sys::borrow(parent), next.as_c_str(), Mode::from_bits_truncate(0o755))?;
+    let folder = sys::open(parent, &next, libc::O_RDONLY | libc::O_DIRECTORY)?;
+    enter(folder)?;
+    let used = group.folder.swap(folder, SeqCst);
+    for (place, name) in group.files.iter().zip(names) {
+        Cell::close(place);
+        let file = sys::open(folder, name, libc::O_RDWR).or_else(|_| sys::open(folder, name, libc::O_RDONLY));
+        // Some kernels lack some; who needs one sees that it is not there.
+        place.store(file.unwrap_or(-1), SeqCst);
+    }
+    if used >= 0 {
+        sys::close(used);
+        remove_group(parent, &name(serial)?);
+    }
+    Ok(())
+}
+
+fn remove_group(parent: RawFd, name: &CStr) {
+    // Busy only if the kernel has not yet let go of the last process.
+    for _ in 0..100 {
+        match unlinkat(sys::borrow(parent), name, UnlinkatFlags::RemoveDir) {
+            Err(Errno::EBUSY) => sys::sleep_ns(100_000),
+            _ => return,
+        }
+    }
+}
+
+fn write_file(folder: RawFd, name: &str, bytes: &[u8]) -> Result<(), Errno> {
+    let name = CString::new(name).map_err(|_| Errno::EINVAL)?;
+    let file = sys::open(folder, &name, libc::O_WRONLY)?;
+    let result = sys::write(file, bytes);
+    sys::close(file);
+    result.map(drop)
+}
