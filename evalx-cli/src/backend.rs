@@ -1,0 +1,168 @@
+//! Which sandbox a command runs programs in, and what it asks of it.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use evalx_core::{DynSandbox, Error, ErrorKind, Limits, Network, SessionSpec, SyscallPolicy};
+use evalx_sandbox_native::{Cgroup, NativeConfig, NativeSandbox};
+
+use crate::failure::Failure;
+
+/// A backend by name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BackendName {
+    /// The best that works here.
+    #[default]
+    Auto,
+    /// Linux namespaces, cgroups and seccomp, driven directly.
+    Native,
+    /// The `isolate` program.
+    Isolate,
+    /// Docker containers.
+    Docker,
+}
+
+impl BackendName {
+    /// Every backend by its own name.
+    pub(crate) const ALL: [Self; 3] = [Self::Native, Self::Isolate, Self::Docker];
+
+    /// The name as it is written.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Native => "native",
+            Self::Isolate => "isolate",
+            Self::Docker => "docker",
+        }
+    }
+}
+
+/// The choice of a backend.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct BackendArguments {
+    /// What runs the program.
+    #[arg(long, value_enum, default_value_t, value_name = "NAME")]
+    backend: BackendName,
+}
+
+impl BackendArguments {
+    /// Starts the backend that was chosen, for this many sessions at once.
+    ///
+    /// # Errors
+    ///
+    /// If it can't work here; says what is missing.
+    pub(crate) async fn start(self, sessions: usize) -> Result<DynSandbox, Failure> {
+        start(self.backend, sessions).await
+    }
+}
+
+/// Starts the backend of this name, for this many sessions at once.
+///
+/// # Errors
+///
+/// If it can't work here; says what is missing.
+pub(crate) async fn start(name: BackendName, sessions: usize) -> Result<DynSandbox, Failure> {
+    match name {
+        BackendName::Auto | BackendName::Native => {
+            Ok(Arc::new(NativeSandbox::start(native_config(sessions)?).await?))
+        }
+        BackendName::Isolate | BackendName::Docker => Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("the backend `{}` is not built into this evalx", name.as_str()),
+        )
+        .with_mend("use --backend native")
+        .into()),
+    }
+}
+
+/// Ends the sandbox, whatever came of the work in it: the work's own failure
+/// is the one to tell.
+pub(crate) async fn finish<T>(sandbox: &DynSandbox, result: Result<T, Failure>) -> Result<T, Failure> {
+    let shutdown = sandbox.shutdown().await;
+    let value = result?;
+    shutdown?;
+    Ok(value)
+}
+
+/// Says which control group the native backend uses: `auto`, `adopt`, or a
+/// delegated folder.
+const CGROUP_VARIABLE: &str = "EVALX_CGROUP";
+
+fn native_config(sessions: usize) -> Result<NativeConfig, Failure> {
+    let cgroup = cgroup_choice(std::env::var_os(CGROUP_VARIABLE).as_deref())?;
+    Ok(NativeConfig::default().with_slots(sessions).with_cgroup(cgroup).with_discovered_toolchains())
+}
+
+fn cgroup_choice(value: Option<&OsStr>) -> Result<Cgroup, Failure> {
+    match value {
+        None => Ok(Cgroup::Auto),
+        Some(value) if value == "auto" => Ok(Cgroup::Auto),
+        Some(value) if value == "adopt" => Ok(Cgroup::Adopt),
+        Some(value) if Path::new(value).is_absolute() => Ok(Cgroup::Path(value.into())),
+        Some(value) => Err(Failure::usage(format!(
+            "{CGROUP_VARIABLE} is `{}`: write auto, adopt, or the absolute path of a delegated cgroup",
+            value.display()
+        ))),
+    }
+}
+
+/// What a session is kept from.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct SessionArguments {
+    /// The network that the program has.
+    #[arg(long, value_enum, default_value_t, value_name = "NETWORK")]
+    network: NetworkName,
+    /// The system calls it may make: `strict` ends it at any that plain computing does not need.
+    #[arg(long, value_enum, default_value_t, value_name = "POLICY")]
+    seccomp: PolicyName,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum NetworkName {
+    /// None at all.
+    #[default]
+    None,
+    /// A loopback interface of its own.
+    Loopback,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum PolicyName {
+    /// Dangerous calls are refused with an error.
+    #[default]
+    Default,
+    /// Calls that plain computing does not need end the program.
+    Strict,
+}
+
+impl SessionArguments {
+    /// The session to open.
+    pub(crate) fn spec(self, limits: Limits) -> SessionSpec {
+        let network = match self.network {
+            NetworkName::None => Network::None,
+            NetworkName::Loopback => Network::Loopback,
+        };
+        let policy = match self.seccomp {
+            PolicyName::Default => SyscallPolicy::Default,
+            PolicyName::Strict => SyscallPolicy::Strict,
+        };
+        SessionSpec::new(limits).with_network(network).with_syscalls(policy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_control_group_is_chosen_by_name_or_path() {
+        let choice = |value: Option<&str>| cgroup_choice(value.map(OsStr::new));
+        assert_eq!(choice(None).unwrap(), Cgroup::Auto);
+        assert_eq!(choice(Some("auto")).unwrap(), Cgroup::Auto);
+        assert_eq!(choice(Some("adopt")).unwrap(), Cgroup::Adopt);
+        assert_eq!(choice(Some("/sys/fs/cgroup/x")).unwrap(), Cgroup::Path("/sys/fs/cgroup/x".into()));
+        assert!(choice(Some("sys/fs/cgroup")).unwrap_err().to_string().contains("auto, adopt"));
+    }
+}

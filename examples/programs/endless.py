@@ -1,0 +1,3 @@
+# Never ends: the sandbox ends it.
+while True:
+    pass

@@ -1,0 +1,4 @@
+# Reads whole numbers and prints their sum.
+import sys
+
+print(sum(int(word) for word in sys.stdin.read().split()))
