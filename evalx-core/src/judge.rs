@@ -15,8 +15,8 @@ use crate::prepare::{self, Prepared, RunPlan};
 use crate::testlib::{self, Judgement};
 use crate::{
     Checker, Comparison, Connection, Error, ErrorKind, Evaluation, Evaluator, Event, Execution, FileContents,
-    Limits, Network, OnFailure, Phase, Program, Result, SandboxExt, SandboxPath, Side, SourceCode,
-    StderrMode, Submission, SyscallPolicy, Test, TestResult, Verdict,
+    Limits, Network, OnFailure, Outcome, Phase, Program, Result, SandboxExt, SandboxPath, Side, Signal,
+    SourceCode, StderrMode, Submission, SyscallPolicy, Test, TestResult, Verdict,
 };
 
 /// Outputs from this size on are compared on a thread that may block.
@@ -254,14 +254,31 @@ impl Judge {
         })
     }
 
-    /// Whoever failed first decides: after that the other has nobody to talk
-    /// to, and fails for that.
+    /// Weighs what became of the program against what the interactor said.
+    ///
+    /// When one of them ends, the other reads end-of-file and may fail for
+    /// that alone, a moment later. Reports come too close together then to
+    /// tell the cause by their order; what they say is the better witness.
     fn judge_connection(&self, connection: &Connection) -> Judgement {
         let program = self.judge_end(&connection.first);
         let interactor = testlib::judge(&connection.second);
-        let interactor_failed_first =
-            connection.ended_first == Side::Second && interactor.verdict != Verdict::Accepted;
-        if program.verdict == Verdict::Accepted || interactor_failed_first { interactor } else { program }
+        let broken_pipe = Outcome::Signaled(Signal::PIPE);
+        if program.verdict == Verdict::Accepted && connection.second.report.outcome == broken_pipe {
+            let message = "the program ended while the interactor was talking to it".to_owned();
+            return Judgement { verdict: Verdict::WrongAnswer, message: Some(message), score: None };
+        }
+        // Sure of a wrong answer, and not just puzzled by an early end.
+        let is_wrong = connection.second.report.outcome == Outcome::Exited(1);
+        let interactor_decides = match program.verdict {
+            Verdict::Accepted => true,
+            _ if connection.first.report.outcome == broken_pipe => {
+                interactor.verdict != Verdict::InternalError
+            }
+            Verdict::RuntimeError => is_wrong,
+            // A program that waits or spins after it was told that it is wrong.
+            _ => is_wrong && connection.ended_first == Side::Second,
+        };
+        if interactor_decides { interactor } else { program }
     }
 
     fn result(&self, test: &Test, execution: Execution, judgement: Judgement) -> TestResult {
