@@ -1,7 +1,7 @@
 //! [`Artifact`]: a file or a tree of files kept outside any session.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
@@ -52,6 +52,18 @@ impl Artifact {
         Self::new([ArtifactFile::new(None, contents.into(), true)])
     }
 
+    /// Tells clones of one artifact from all other artifacts, as long as one lives.
+    #[must_use]
+    pub fn id(&self) -> usize {
+        Arc::as_ptr(&self.0).cast::<()>() as usize
+    }
+
+    /// A handle that does not keep the artifact alive.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakArtifact {
+        WeakArtifact(Arc::downgrade(&self.0))
+    }
+
     /// Its files.
     #[must_use]
     pub fn files(&self) -> &[ArtifactFile] {
@@ -68,6 +80,18 @@ impl Artifact {
 impl fmt::Debug for Artifact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Artifact").field("files", &self.0.len()).field("size", &self.size()).finish()
+    }
+}
+
+/// Knows whether an [`Artifact`] is still held by somebody.
+#[derive(Clone, Debug)]
+pub struct WeakArtifact(Weak<[ArtifactFile]>);
+
+impl WeakArtifact {
+    /// Whether nobody holds the artifact any more.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.0.strong_count() == 0
     }
 }
 

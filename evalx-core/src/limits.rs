@@ -174,7 +174,7 @@ impl Limits {
     }
 }
 
-fn within<T: PartialOrd>(
+fn within<T: PartialOrd + Copy>(
     kind: LimitKind,
     value: T,
     floor: T,

@@ -18,8 +18,8 @@ use nix::errno::Errno;
 use crate::cgroup::meter::{Meter, decimal};
 use crate::landlock;
 use crate::program;
-use crate::sys::{self, Arena, CloneFlags, Ended, Instruction, Stack};
-use crate::wire::{Answer, Done, Order, Shape, Stage, Stopped};
+use crate::sys::{self, Arena, CloneFlags, Ended, Instruction, Space, Stack};
+use crate::wire::{Answer, Done, ORDER_WORDS, Order, Shape, Stage, Stopped};
 
 /// The uid and gid of programs inside.
 pub(crate) const BOX_ID: u32 = 1000;
@@ -64,7 +64,9 @@ pub(crate) struct Cell {
     pub(crate) started_ns: AtomicU64,
     pub(crate) wall_ns: AtomicU64,
     pub(crate) cpu_ns: AtomicU64,
-    /// Descriptors of the session: work folder, mount namespace, Landlock rules.
+    /// Descriptors of the session: store of artifacts, work folder, mount
+    /// namespace, Landlock rules.
+    pub(crate) store: AtomicI32,
     pub(crate) work_folder: AtomicI32,
     pub(crate) mounts: AtomicI32,
     pub(crate) rules: AtomicI32,
@@ -73,9 +75,9 @@ pub(crate) struct Cell {
 /// The compiled filters; see [`seccomp`](crate::seccomp).
 #[derive(Debug)]
 pub(crate) struct Filters {
-    pub(crate) refusals: Vec<Instruction>,
-    pub(crate) refusals_with_loopback: Vec<Instruction>,
+    pub(crate) base: Vec<Instruction>,
     pub(crate) last: Vec<Instruction>,
+    pub(crate) last_with_loopback: Vec<Instruction>,
     pub(crate) strict: Vec<Instruction>,
 }
 
@@ -152,6 +154,9 @@ fn prepare(cell: &Cell) -> Result<(), Failure> {
     if shape.loopback {
         sys::loopback_up().map_err(|error| (Stage::Network, error))?;
     }
+    // Where the slot's root has the store, which the session's /tmp is about to cover.
+    let store = sys::open(libc::AT_FDCWD, c"/tmp", libc::O_PATH | libc::O_DIRECTORY);
+    cell.store.store(store.map_err(|error| (Stage::Mounts, error))?, SeqCst);
     work_folders(shape).map_err(|error| (Stage::Mounts, error))?;
     own_proc()?;
     let keep = |place: &AtomicI32, path: &CStr, flags: i32| {
@@ -162,33 +167,33 @@ fn prepare(cell: &Cell) -> Result<(), Failure> {
     keep(&cell.work_folder, c"/box", libc::O_PATH | libc::O_DIRECTORY)?;
     keep(&cell.mounts, c"/proc/self/ns/mnt", libc::O_RDONLY)?;
     if cell.landlock > 0 {
-        let rules =
-            landlock::rules(cell.landlock, cell.zygote_proc).map_err(|error| (Stage::Landlock, error))?;
+        let rules = landlock::rules(cell.landlock).map_err(|error| (Stage::Landlock, error))?;
         cell.rules.store(rules, SeqCst);
     }
-    confine(cell, shape)
+    enter_work_folder()
 }
 
 /// Joins the file systems of a session that has had a step.
 fn rejoin(cell: &Cell) -> Result<(), Failure> {
     let join = || {
         sys::set_namespace(cell.mounts.load(SeqCst), libc::CLONE_NEWNS)?;
-        // A copy of its own: this cell's /proc must not be seen by the next.
-        sys::unshare(libc::CLONE_NEWNS)
+        // That of the step before, whose namespace is dead.
+        sys::unmount(c"/proc")
     };
     join().map_err(|error| (Stage::Namespaces, error))?;
     if cell.shape().loopback {
         sys::loopback_up().map_err(|error| (Stage::Network, error))?;
     }
     own_proc()?;
-    confine(cell, cell.shape())
+    enter_work_folder()
 }
+
+/// The root of a session's tmpfs, and its three folders.
+const OWN_INODES: u64 = 4;
 
 /// One tmpfs, so that one size and one number of inodes bound the three
 /// folders together.
 fn work_folders(shape: Shape) -> Result<(), Errno> {
-    /// The root and the three folders.
-    const OWN_INODES: u64 = 4;
     let mut options = [0u8; 96];
     let mut length = 0;
     let mut digits = [0; 20];
@@ -230,20 +235,9 @@ fn own_proc() -> Result<(), Failure> {
     sys::mount(c"proc", c"/proc", c"proc", flags, c"hidepid=2").map_err(|error| (Stage::Proc, error))
 }
 
-/// What can be put on the program before it exists, it inherits.
-fn confine(cell: &Cell, shape: Shape) -> Result<(), Failure> {
-    sys::chdir(c"/box").map_err(|error| (Stage::Mounts, error))?;
-    let rules = cell.rules.load(SeqCst);
-    if rules >= 0 {
-        sys::landlock_enter(rules).map_err(|error| (Stage::Landlock, error))?;
-    }
-    let filter = match shape {
-        // An error from this filter would go before the strict one's word.
-        Shape { strict: true, .. } => return Ok(()),
-        Shape { loopback: true, .. } => &cell.filters.refusals_with_loopback,
-        Shape { .. } => &cell.filters.refusals,
-    };
-    sys::install_filter(filter, false).map(drop).map_err(|error| (Stage::Filter, error))
+/// Programs start there.
+fn enter_work_folder() -> Result<(), Failure> {
+    sys::chdir(c"/box").map_err(|error| (Stage::Mounts, error))
 }
 
 /// The figures that the kernel gives with each ended process.
@@ -268,6 +262,11 @@ impl Reaped {
 
 /// Runs the program; `None` if the zygote reports.
 fn run(cell: &'static Cell, order: Order) -> Result<Option<Done>, Failure> {
+    cell.arena
+        .for_each_pair(8 * ORDER_WORDS, order.places, |name, path| {
+            sys::place(cell.store.load(SeqCst), name, cell.work_folder.load(SeqCst), path)
+        })
+        .map_err(|error| (Stage::Place, error))?;
     cell.meter.begin(order.memory, order.processes).map_err(|error| (Stage::Limits, error))?;
     let started = sys::clock(libc::CLOCK_MONOTONIC);
     cell.started_ns.store(started, SeqCst);
@@ -326,7 +325,7 @@ fn run(cell: &'static Cell, order: Order) -> Result<Option<Done>, Failure> {
         cell.answer_failure(stage, i32::try_from(errno).unwrap_or(0));
         return Ok(None);
     }
-    let mut done = measure(cell, wall_ns);
+    let mut done = measure(cell, wall_ns, reaped.max_rss);
     done.status = Some(status);
     if matches!(cell.meter, Meter::None) {
         done.cpu_ns = reaped.user_ns.saturating_add(reaped.system_ns);
@@ -346,7 +345,7 @@ fn claim(cell: &Cell) -> bool {
 }
 
 /// Divides exact CPU time as the kernel's ticks say.
-fn split(total: u64, user: u64, system: u64) -> (u64, u64) {
+pub(crate) fn split(total: u64, user: u64, system: u64) -> (u64, u64) {
     let ticks = user.saturating_add(system);
     if ticks == 0 {
         return (0, total);
@@ -357,21 +356,27 @@ fn split(total: u64, user: u64, system: u64) -> (u64, u64) {
 }
 
 /// What the whole tree used; called when it is dead.
-pub(crate) fn measure(cell: &Cell, wall_ns: u64) -> Done {
+pub(crate) fn measure(cell: &Cell, wall_ns: u64, max_rss: u64) -> Done {
     let usage = cell.meter.usage();
-    let (disk_used, free_bytes, free_inodes) = sys::space(cell.work_folder.load(SeqCst)).unwrap_or((0, 1, 1));
+    // What the cgroup's counter may have missed, the largest process shows.
+    let missed = max_rss.saturating_sub(usage.memory_peak).min(cell.meter.blind_spot(cell.cpus));
+    // Nothing is full if it can't be asked, which would take a dead kernel.
+    let unknown = Space { bytes_free: 1, files_free: 1, ..Space::default() };
+    let space = sys::space(cell.work_folder.load(SeqCst)).unwrap_or(unknown);
     Done {
         stopped: if usage.oom_kills > 0 { Stopped::Memory } else { Stopped::No },
         cpu_ns: usage.cpu_ns,
         user_ns: usage.user_ns,
         system_ns: usage.system_ns,
         wall_ns,
-        memory_peak: usage.memory_peak,
+        memory_peak: usage.memory_peak.saturating_add(missed),
         oom_kills: usage.oom_kills,
         processes_peak: usage.processes_peak,
         forks_refused: usage.forks_refused,
-        disk_used,
-        disk_full: free_bytes == 0 || free_inodes == 0,
+        disk_used: space.bytes_used,
+        disk_full: space.bytes_free == 0,
+        files_used: space.files_used.saturating_sub(OWN_INODES),
+        files_full: space.files_free == 0,
         ..Done::default()
     }
 }

@@ -24,6 +24,8 @@ pub(crate) enum NativeError {
     Talk(#[source] io::Error),
     #[error("{what}", what = Stage::describe(*.0))]
     Stage(u64, #[source] Errno),
+    #[error("an artifact could not be stored")]
+    Store(#[source] io::Error),
     #[error("the sandbox is shut down")]
     ShutDown,
     #[error("{what}: the state folder {folder} can't be used", folder = .folder.display())]

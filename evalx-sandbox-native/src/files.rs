@@ -58,10 +58,7 @@ const DEEPEST: usize = 32;
 
 fn open(folder: BorrowedFd<'_>, path: &OsStr, flags: OFlag, mode: Mode) -> Result<OwnedFd, Errno> {
     let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).mode(mode).resolve(
-        ResolveFlag::RESOLVE_BENEATH
-            | ResolveFlag::RESOLVE_NO_SYMLINKS
-            | ResolveFlag::RESOLVE_NO_MAGICLINKS
-            | ResolveFlag::RESOLVE_NO_XDEV,
+        ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS,
     );
     openat2(folder, path, how)
 }
@@ -106,9 +103,11 @@ pub(crate) fn write(
     let file = open(parent.as_fd(), name, flags, Mode::from_bits_truncate(0o600)).map_err(fail)?;
     let mode = Mode::from_bits_truncate(if executable { 0o755 } else { 0o644 });
     fchmod(&file, mode).map_err(fail)?;
-    File::from(file)
-        .write_all(contents)
-        .map_err(|error| failed(path, Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))))
+    File::from(file).write_all(contents).map_err(|error| {
+        // Half a file would only take the room of a whole one.
+        let _ = unlinkat(parent, name, UnlinkatFlags::NoRemoveDir);
+        fail(Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
+    })
 }
 
 fn make_folders(folder: &OwnedFd, path: Option<&SandboxPath>) -> Result<Option<OwnedFd>, Errno> {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -24,6 +24,7 @@ use crate::instance::{Instance, UIDS};
 use crate::launch::{LaunchPlan, REQUEST};
 use crate::launcher::PATIENCE;
 use crate::slot::Slot;
+use crate::store::Store;
 use crate::sys;
 use crate::wire::Shape;
 
@@ -55,6 +56,7 @@ struct Deaths {
 #[derive(Debug)]
 pub(crate) struct Fleet {
     pub(crate) found: Found,
+    pub(crate) store: Store,
     instance: Instance,
     /// Requests go to the launcher here; what it says is read by `listener`.
     socket: Arc<UnixStream>,
@@ -85,14 +87,15 @@ impl Fleet {
         };
         let (child, socket) = spawn(&config.launcher, &plan)?;
         let socket = Arc::new(socket);
-        let (found, reader) = match timeout(PATIENCE, hear(Arc::clone(&socket))).await {
+        let (found, store, ear) = match timeout(PATIENCE, hear(Arc::clone(&socket))).await {
             Ok(result) => result?,
             Err(_) => return Err(NativeError::Silent("its entry hook may not have run")),
         };
         let deaths = Arc::new(Deaths::default());
-        let listener = tokio::spawn(listen(reader, Arc::clone(&deaths)));
+        let listener = tokio::spawn(listen(ear, Arc::clone(&deaths)));
         let fleet = Self {
             found,
+            store,
             instance,
             socket,
             listener: Mutex::new(Some(listener)),
@@ -135,14 +138,18 @@ impl Fleet {
             Ok(_) => return Err(NativeError::Silent("its socket is full")),
             Err(error) => return Err(NativeError::Talk(error.into())),
         }
-        command.set_nonblocking(true).map_err(NativeError::Talk)?;
-        let command = UnixStream::from_std(command).map_err(NativeError::Talk)?;
+        let stream = |stream: StdStream| {
+            stream.set_nonblocking(true)?;
+            UnixStream::from_std(stream)
+        };
+        let command = stream(command).map_err(NativeError::Talk)?;
+        let control = stream(control).map_err(NativeError::Talk)?;
         #[expect(clippy::cast_possible_truncation, reason = "the index is below the block's size")]
         let owner = self
             .instance
             .uids
             .map_or(Owner::Host, |first| Owner::Slot(first + index as u32 * UIDS_PER_SLOT + 1));
-        let mut slot = Slot::new(index, command, control.into(), shape, owner);
+        let mut slot = Slot::new(index, command, control, shape, owner);
         slot.reset(shape)?;
         Ok(slot)
     }
@@ -156,8 +163,11 @@ impl Fleet {
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| NativeError::ShutDown)?;
         let slot = {
             let mut idle = self.idle();
-            let at = idle.iter().position(|slot| slot.shape() == shape).unwrap_or(0);
-            idle.remove(at)
+            // One of the same policy can at least be reset to the shape; the
+            // policy of a slot is for good.
+            let same = idle.iter().position(|slot| slot.shape() == shape);
+            let at = same.or_else(|| idle.iter().position(|slot| slot.shape().strict == shape.strict));
+            idle.remove(at.unwrap_or(0)).filter(|slot| slot.shape().strict == shape.strict)
         };
         let mut taken = Taken { fleet: Arc::clone(self), slot, _permit: permit };
         let reused = match &mut taken.slot {
@@ -306,47 +316,52 @@ fn spawn(launcher: &Launcher, plan: &LaunchPlan) -> Result<(Child, UnixStream), 
 
 /// Reads lines off a socket that others write to at the same time.
 #[derive(Debug)]
-struct Ear(Arc<UnixStream>);
+struct Ear {
+    socket: Arc<UnixStream>,
+    heard: Vec<u8>,
+}
 
-impl tokio::io::AsyncRead for Ear {
-    fn poll_read(
-        self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-        buffer: &mut tokio::io::ReadBuf<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
+impl Ear {
+    /// The next line, and a descriptor if one came with it; `None` at the end.
+    ///
+    /// # Cancel safety
+    ///
+    /// What was heard of a line is kept.
+    async fn line(&mut self) -> Option<(String, Option<OwnedFd>)> {
+        let mut descriptor = None;
         loop {
-            std::task::ready!(self.0.poll_read_ready(context))?;
-            match self.0.try_read(buffer.initialize_unfilled()) {
-                Ok(length) => {
-                    buffer.advance(length);
-                    return std::task::Poll::Ready(Ok(()));
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                Err(error) => return std::task::Poll::Ready(Err(error)),
+            if let Some(end) = self.heard.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.heard.drain(..=end).collect();
+                return Some((String::from_utf8_lossy(&line[..end]).into_owned(), descriptor));
             }
+            let mut piece = [0; 512];
+            let mut fds = [-1; sys::MAX_FDS];
+            let receive = || Ok(sys::receive(self.socket.as_raw_fd(), &mut piece, &mut fds)?);
+            let length =
+                self.socket.async_io(Interest::READABLE, receive).await.ok().filter(|length| *length > 0)?;
+            descriptor = sys::own(fds[0]).or(descriptor);
+            self.heard.extend_from_slice(&piece[..length]);
         }
     }
 }
 
 /// The launcher's first line.
-async fn hear(socket: Arc<UnixStream>) -> Result<(Found, BufReader<Ear>), NativeError> {
-    let mut reader = BufReader::new(Ear(socket));
-    let mut line = String::new();
-    reader.read_line(&mut line).await.map_err(NativeError::Talk)?;
-    let words: Vec<&str> = line.split_whitespace().collect();
-    match words.as_slice() {
-        ["ready", layers, landlock] => {
+async fn hear(socket: Arc<UnixStream>) -> Result<(Found, Store, Ear), NativeError> {
+    let mut ear = Ear { socket, heard: Vec::new() };
+    let (line, folder) =
+        ear.line().await.ok_or(NativeError::Silent("it ended; its entry hook may not have run"))?;
+    match (line.split_whitespace().collect::<Vec<_>>().as_slice(), folder) {
+        (["ready", layers, landlock], Some(folder)) => {
             let found = Found { overlay: *layers == "overlay", landlock: landlock.parse().unwrap_or(0) };
-            Ok((found, reader))
+            Ok((found, Store::new(folder), ear))
         }
-        ["error", ..] => Err(NativeError::Refused(line["error ".len()..].trim().to_owned())),
-        _ => Err(NativeError::Silent("it ended; its entry hook may not have run")),
+        (["error", ..], _) => Err(NativeError::Refused(line["error ".len()..].trim().to_owned())),
+        _ => Err(NativeError::Silent("its first word is not understood")),
     }
 }
 
-async fn listen(mut reader: BufReader<Ear>, deaths: Arc<Deaths>) {
-    let mut line = String::new();
-    while matches!(reader.read_line(&mut line).await, Ok(1..)) {
+async fn listen(mut ear: Ear, deaths: Arc<Deaths>) {
+    while let Some((line, _)) = ear.line().await {
         if let ["died", index, oom_kills, peak] = line.split_whitespace().collect::<Vec<_>>().as_slice()
             && let (Ok(index), Ok(oom_kills), Ok(memory_peak)) =
                 (index.parse(), oom_kills.parse(), peak.parse())
@@ -356,6 +371,5 @@ async fn listen(mut reader: BufReader<Ear>, deaths: Arc<Deaths>) {
             drop(told);
             deaths.news.notify_waiters();
         }
-        line.clear();
     }
 }

@@ -22,24 +22,30 @@ pub(crate) fn id_map(first: u32, index: u64) -> String {
 ///
 /// As root, the launcher maps the new user namespace to the slot's own uids;
 /// an ordinary user's launcher is in one already, with its single uid.
-pub(crate) fn become_slot(privileged: bool, sync: &OwnedFd) -> io::Result<()> {
+///
+/// The namespace is made by the slot's own uid, and not by root: the kernel
+/// charges what is used inside (inotify instances, queued signals) to who made
+/// the namespace, and slots must not be able to use up each other's share.
+pub(crate) fn become_slot(owner: Option<u32>, sync: &OwnedFd) -> io::Result<()> {
     let mut flags = CloneFlags::CLONE_NEWNET
         | CloneFlags::CLONE_NEWCGROUP
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWUTS;
-    if privileged {
+    if let Some(owner) = owner {
+        const KEEP_CAPABILITIES: usize = 1 << 2;
+        sys::prctl(libc::PR_SET_SECUREBITS, KEEP_CAPABILITIES)?;
         setgroups(&[])?;
+        let (uid, gid) = (Uid::from_raw(owner), Gid::from_raw(owner));
+        setresgid(gid, gid, gid)?;
+        setresuid(uid, uid, uid)?;
         flags |= CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS;
     }
     unshare(flags)?;
-    if privileged {
+    if owner.is_some() {
         write(sync, b"u")?;
         if read(sync, &mut [0])? != 1 {
             return Err(io::Error::other("the launcher did not map the user namespace"));
         }
-        let (root, group) = (Uid::from_raw(0), Gid::from_raw(0));
-        setresgid(group, group, group)?;
-        setresuid(root, root, root)?;
     }
     nix::unistd::sethostname(HOSTNAME)?;
     // The launcher has one thread, so that its end is the death meant here.

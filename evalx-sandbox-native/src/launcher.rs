@@ -80,7 +80,9 @@ fn start() -> io::Result<Launcher> {
         .map_err(|error| io::Error::new(error.kind(), format!("the root can't be prepared: {error}")))?;
     let launcher = Launcher { plan, socket, stage, children: Vec::new() };
     let layers = if launcher.stage.layers == Layers::Overlay { "overlay" } else { "bind" };
-    launcher.say(&format!("ready {layers} {}\n", sys::landlock_version()));
+    let store = std::fs::File::open(launcher.stage.store())?;
+    let text = format!("ready {layers} {}\n", sys::landlock_version());
+    sys::send(launcher.socket.as_raw_fd(), text.as_bytes(), store.as_raw_fd())?;
     Ok(launcher)
 }
 
@@ -178,7 +180,7 @@ impl Launcher {
                 sync: theirs.into(),
                 group,
                 stage: self.stage.clone(),
-                privileged: self.plan.uids.is_some(),
+                owner,
                 unified,
             });
         }

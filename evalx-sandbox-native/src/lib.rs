@@ -21,6 +21,7 @@ mod seccomp;
 mod session;
 mod slot;
 mod stdio;
+mod store;
 mod sys;
 mod terminal;
 mod wire;

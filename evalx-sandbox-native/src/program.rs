@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use crate::cell::{BOX_ID, Cell, Failure};
 use crate::cgroup::meter::Meter;
 use crate::sys;
-use crate::wire::{FLAG_TERMINAL, ORDER_WORDS, Order, Stage};
+use crate::wire::{FLAG_TERMINAL, ORDER_WORDS, Order, Shape, Stage};
 
 pub(crate) fn main(cell: &'static Cell) -> ! {
     let (stage, errno) = become_program(cell, Order::decode(|index| cell.arena.word(index)));
@@ -31,6 +31,7 @@ fn become_program(cell: &Cell, order: Order) -> Failure {
     loop {
         let error = cell.arena.execute(
             8 * ORDER_WORDS,
+            count(order.places.saturating_mul(2)),
             count(order.programs),
             count(order.arguments),
             count(order.environment),
@@ -66,6 +67,10 @@ fn prepare(cell: &Cell, order: Order) -> Result<(), Failure> {
     if matches!(cell.meter, Meter::V1(_)) {
         offer_to_oom_killer(cell);
     }
+    let rules = cell.rules.load(SeqCst);
+    if rules >= 0 {
+        sys::landlock_enter(rules).map_err(|error| (Stage::Landlock, error))?;
+    }
     if !strict {
         // In strict mode the table is the zygote's; execve closes all there is.
         sys::close_from(3).map_err(|error| (Stage::Descriptors, error))?;
@@ -73,7 +78,11 @@ fn prepare(cell: &Cell, order: Order) -> Result<(), Failure> {
     limits(cell, order).map_err(|error| (Stage::Limits, error))?;
     sys::set_ids(BOX_ID, BOX_ID).map_err(|error| (Stage::Identity, error))?;
     sys::drop_capabilities().map_err(|error| (Stage::Identity, error))?;
-    let filter = if strict { &cell.filters.strict } else { &cell.filters.last };
+    let filter = match cell.shape() {
+        Shape { strict: true, .. } => &cell.filters.strict,
+        Shape { loopback: true, .. } => &cell.filters.last_with_loopback,
+        Shape { .. } => &cell.filters.last,
+    };
     let listener = sys::install_filter(filter, strict).map_err(|error| (Stage::Filter, error))?;
     if strict {
         cell.listener.store(listener, SeqCst);

@@ -80,6 +80,10 @@ fn decide(done: &Done, limits: &Limits, seen: &Seen, end: Option<ProgramEnd>) ->
         return (Outcome::OutputLimit, size(LimitKind::Output, limits.output, most));
     }
     let failed = end != Some(ProgramEnd::Code(0));
+    if failed && done.files_full {
+        let limit = Amount::Count(u64::from(limits.files));
+        return (Outcome::DiskLimit, hit(LimitKind::Files, limit, Amount::Count(done.files_used)));
+    }
     if failed && (done.disk_full || end == Some(ProgramEnd::Signal(Signal::XFSZ))) {
         return (Outcome::DiskLimit, size(LimitKind::Disk, limits.disk, done.disk_used));
     }

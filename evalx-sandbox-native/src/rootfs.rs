@@ -64,6 +64,9 @@ pub(crate) enum Layers {
     Bind,
 }
 
+/// The folder of kept artifacts, below the stage.
+const STORE: &str = "store";
+
 /// Where the launcher prepares things, on a tmpfs of its own.
 #[derive(Clone, Debug)]
 pub(crate) struct Stage {
@@ -95,13 +98,18 @@ impl Stage {
         self.folder.join("skeleton")
     }
 
+    /// The folder in which the host stores artifacts for every slot.
+    pub(crate) fn store(&self) -> PathBuf {
+        self.folder.join(STORE)
+    }
+
     fn root(&self) -> PathBuf {
         self.folder.join("root")
     }
 
     fn build_skeleton(&self) -> io::Result<()> {
         let skeleton = self.skeleton();
-        for folder in ["skeleton", "empty", "root", "skeleton/etc", "skeleton/var/tmp"] {
+        for folder in ["skeleton", "empty", "root", STORE, "skeleton/etc", "skeleton/var/tmp"] {
             fs::create_dir_all(self.folder.join(folder))?;
         }
         for folder in ["box", "tmp", "proc", "dev"] {
@@ -155,6 +163,9 @@ impl Stage {
         for folder in &self.readable {
             self.layer(folder, &root.join(folder.strip_prefix("/").unwrap_or(folder)))?;
         }
+        // Under the session's own /tmp, which covers it, and read-only: cells
+        // mount files of it into their sessions.
+        bind(&self.folder.join(STORE), &root.join("tmp"))?;
         devices(&root.join("dev"))?;
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_RDONLY;
         at(Path::new("/proc"), mount(Some("proc"), &root.join("proc"), Some("proc"), flags, None::<&str>))?;
@@ -192,9 +203,11 @@ fn bind(source: &Path, target: &Path) -> io::Result<()> {
 fn devices(dev: &Path) -> io::Result<()> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
     at(dev, mount(Some("dev"), dev, Some("tmpfs"), flags, Some("mode=0755,size=64k,nr_inodes=32")))?;
-    for (name, minor) in [("null", 3), ("zero", 5), ("full", 7), ("random", 8), ("urandom", 9)] {
+    for (name, major, minor) in
+        [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)]
+    {
         let node = dev.join(name);
-        match mknod(&node, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(1, minor)) {
+        match mknod(&node, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(major, minor)) {
             Ok(()) => fs::set_permissions(&node, fs::Permissions::from_mode(0o666))?,
             Err(_) => {
                 fs::File::create(&node)?;

@@ -1,40 +1,58 @@
 //! The system calls a program may make, as seccomp filters.
 //!
-//! [`refusals`] is the default: dangerous calls answer with an error code,
-//! never with a kill, so that a runtime which probes for one falls back. It is
-//! installed in the cell ahead of time, and programs inherit it. [`last`] is
-//! the little that the cell itself still needs: `clone3`. [`strict`] is the
-//! allow-list, heard by the zygote.
+//! The default refuses dangerous calls with an error code, never with a kill,
+//! so that a runtime which probes for one falls back. Installing a filter
+//! makes the kernel try it for every system call there is, which takes longer
+//! than a small program runs; so [`base`], nearly all of it, is installed once
+//! in the zygote and inherited, and [`last`], what zygote and cell need
+//! themselves, in each program. [`strict`] is the allow-list, heard by the
+//! zygote; an error from `base` would go before its word, so the zygotes of
+//! strict sessions have no `base`.
 
 mod lists;
 mod program;
 
+use evalx_core::Network;
+
 use crate::sys::Instruction;
-use crate::wire::Shape;
 
 pub(crate) use lists::name;
 use lists::{ALLOWED, ENOSYS_CALLS, EPERM_CALLS};
 use program::{Action, Filter};
 
-/// The default policy, without `clone3`, which the cell still needs to fork
-/// the program into its cgroup.
-pub(crate) fn refusals(shape: Shape) -> Vec<Instruction> {
+/// The calls that zygote and cell make after `base` was installed: they mount
+/// what is the session's own, and join its namespace.
+const NEEDED: [libc::c_long; 5] =
+    [libc::SYS_mount, libc::SYS_umount2, libc::SYS_setns, libc::SYS_open_tree, libc::SYS_move_mount];
+
+/// The default policy, but for what [`last`] adds.
+pub(crate) fn base() -> Vec<Instruction> {
     let mut filter = Filter::new(Action::Allow);
-    for call in EPERM_CALLS {
+    arguments(&mut filter);
+    for call in EPERM_CALLS.iter().filter(|call| !NEEDED.contains(call)) {
         filter.call(*call, Action::Errno(libc::EPERM));
     }
     for call in ENOSYS_CALLS {
         filter.call(*call, Action::Errno(libc::ENOSYS));
     }
-    common(&mut filter, shape);
     filter.finish()
 }
 
-/// What is added in the program itself: `clone3` hides its flags behind a
-/// pointer, so it is said not to exist, and C libraries fall back to `clone`.
-pub(crate) fn last() -> Vec<Instruction> {
+/// What is added in the program itself.
+///
+/// `clone3` hides its flags behind a pointer, so it is said not to exist, and
+/// C libraries fall back to `clone`; the cell has to start programs by it.
+pub(crate) fn last(network: Network) -> Vec<Instruction> {
     let mut filter = Filter::new(Action::Allow);
     filter.call(libc::SYS_clone3, Action::Errno(libc::ENOSYS));
+    for call in NEEDED {
+        filter.call(call, Action::Errno(libc::EPERM));
+    }
+    if network == Network::None {
+        for family in [libc::AF_INET, libc::AF_INET6] {
+            filter.equals(libc::SYS_socket, 0, family.cast_unsigned(), Action::Errno(libc::EAFNOSUPPORT));
+        }
+    }
     filter.finish()
 }
 
@@ -51,7 +69,7 @@ pub(crate) fn strict() -> Vec<Instruction> {
 }
 
 /// Rules that look at arguments.
-fn common(filter: &mut Filter, shape: Shape) {
+fn arguments(filter: &mut Filter) {
     const NEW_NAMESPACES: i32 = libc::CLONE_NEWNS
         | libc::CLONE_NEWCGROUP
         | libc::CLONE_NEWUTS
@@ -68,10 +86,8 @@ fn common(filter: &mut Filter, shape: Shape) {
         #[expect(clippy::cast_possible_truncation, reason = "requests are 32 bits wide")]
         filter.equals(libc::SYS_ioctl, 1, request as u32, Action::Errno(libc::EPERM));
     }
-    let mut families = vec![libc::AF_UNIX];
-    if shape.loopback {
-        families.extend([libc::AF_INET, libc::AF_INET6]);
-    }
+    // Whether there are Internet sockets is for `last` to say.
+    let families = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];
     for call in [libc::SYS_socket, libc::SYS_socketpair] {
         filter.none_of(call, 0, &families, Action::Errno(libc::EAFNOSUPPORT));
     }
@@ -83,15 +99,22 @@ fn common(filter: &mut Filter, shape: Shape) {
 mod tests {
     use super::*;
 
-    const SHAPE: Shape = Shape { disk: 0, files: 0, loopback: false, strict: false };
+    /// What a program meets that has both filters: the stricter answer.
+    fn both(network: Network, call: libc::c_long, arguments: [u64; 2]) -> Action {
+        let answers =
+            [base(), last(network)].map(|filter| program::interpret(&filter, program::ARCH, call, arguments));
+        answers.into_iter().find(|answer| *answer != Action::Allow).unwrap_or(Action::Allow)
+    }
 
     #[test]
     fn the_default_refuses_by_error_and_allows_the_rest() {
-        let filter = refusals(SHAPE);
-        let run = |call, arguments: [u64; 2]| program::interpret(&filter, program::ARCH, call, arguments);
+        let run = |call, arguments| both(Network::None, call, arguments);
         assert_eq!(run(libc::SYS_read, [0, 0]), Action::Allow);
-        assert_eq!(run(libc::SYS_mount, [0, 0]), Action::Errno(libc::EPERM));
+        for call in EPERM_CALLS {
+            assert_eq!(run(*call, [0, 0]), Action::Errno(libc::EPERM));
+        }
         assert_eq!(run(libc::SYS_io_uring_setup, [0, 0]), Action::Errno(libc::ENOSYS));
+        assert_eq!(run(libc::SYS_clone3, [0, 0]), Action::Errno(libc::ENOSYS));
         assert_eq!(run(libc::SYS_socket, [1, 0]), Action::Allow);
         for family in [2, 10, 16, 17, 38, 40] {
             assert_eq!(run(libc::SYS_socket, [family, 0]), Action::Errno(libc::EAFNOSUPPORT));
@@ -103,19 +126,20 @@ mod tests {
         assert_eq!(run(libc::SYS_ioctl, [0, libc::TIOCSTI | 1 << 32]), Action::Errno(libc::EPERM));
         assert_eq!(run(libc::SYS_personality, [0xffff_ffff, 0]), Action::Allow);
         assert_eq!(run(libc::SYS_personality, [0x0040_0000, 0]), Action::Errno(libc::EPERM));
-        let loopback = refusals(Shape { loopback: true, ..SHAPE });
-        assert_eq!(program::interpret(&loopback, program::ARCH, libc::SYS_socket, [2, 0]), Action::Allow);
+        assert_eq!(both(Network::Loopback, libc::SYS_socket, [2, 0]), Action::Allow);
+        assert_eq!(both(Network::Loopback, libc::SYS_socket, [16, 0]), Action::Errno(libc::EAFNOSUPPORT));
     }
 
     #[test]
     fn other_architectures_are_killed_and_x32_is_absent() {
-        let filter = refusals(SHAPE);
-        assert_eq!(program::interpret(&filter, 0x4000_0003, libc::SYS_read, [0, 0]), Action::Kill);
-        #[cfg(target_arch = "x86_64")]
-        assert_eq!(
-            program::interpret(&filter, program::ARCH, libc::SYS_read | 0x4000_0000, [0, 0]),
-            Action::Errno(libc::ENOSYS)
-        );
+        for filter in [base(), last(Network::None), strict()] {
+            assert_eq!(program::interpret(&filter, 0x4000_0003, libc::SYS_read, [0, 0]), Action::Kill);
+            #[cfg(target_arch = "x86_64")]
+            assert_eq!(
+                program::interpret(&filter, program::ARCH, libc::SYS_read | 0x4000_0000, [0, 0]),
+                Action::Errno(libc::ENOSYS)
+            );
+        }
     }
 
     #[test]

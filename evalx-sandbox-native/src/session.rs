@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use evalx_core::{
-    Artifact, ByteSize, FileContents, MemoryMeasure, Result, SandboxPath, Session, SessionSpec, Step, StepIo,
-    StepReport, StreamSummary,
+    Artifact, ArtifactFile, ByteSize, FileContents, MemoryMeasure, Result, SandboxPath, Session, SessionSpec,
+    Step, StepIo, StepReport, StreamSummary,
 };
 
 use crate::error::{NativeError, not_started};
@@ -17,6 +18,7 @@ use crate::fleet::Taken;
 use crate::report::{Seen, report};
 use crate::slot::WorkFolder;
 use crate::stdio::{Ends, Host};
+use crate::store::LARGE;
 use crate::wire::{Answer, Done, FLAG_TERMINAL, Order, Stopped};
 
 /// What every session of a sandbox knows.
@@ -40,18 +42,28 @@ pub(crate) struct NativeSession {
     fresh: bool,
     /// A run was dropped, and its answer is still to come.
     dropped_run: bool,
+    /// What the next step's cell is to mount.
+    places: Vec<Place>,
+}
+
+/// A stored file of an artifact, and where it is to be mounted.
+struct Place {
+    name: String,
+    path: SandboxPath,
+    artifact: Artifact,
+    file: usize,
 }
 
 impl NativeSession {
     pub(crate) fn new(taken: Taken, spec: SessionSpec, common: Arc<Common>, folder: WorkFolder) -> Self {
-        Self { taken, spec, common, folder, fresh: true, dropped_run: false }
+        Self { taken, spec, common, folder, fresh: true, dropped_run: false, places: Vec::new() }
     }
 
     /// Awaits the end of a run whose future was dropped.
     async fn settle(&mut self) -> Result<(), NativeError> {
         if self.dropped_run {
             let slot = self.taken.slot()?;
-            slot.stop(Stopped::Cancelled);
+            slot.abandon();
             slot.answer().await?;
             self.dropped_run = false;
         }
@@ -94,10 +106,37 @@ impl NativeSession {
             folders.unwrap_or_default().iter().map(|folder| folder.join(&step.program).into()).collect()
         };
         self.order(step).encode(
+            self.places.iter().map(|place| (place.name.as_str(), place.path.as_str())),
             programs.iter().map(OsString::as_os_str),
             std::iter::once(step.program.as_os_str()).chain(step.arguments.iter().map(OsString::as_os_str)),
             variables.iter().map(|(name, value)| -> (&OsStr, &OsStr) { (name, value) }),
         )
+    }
+
+    /// Notes what of an artifact is to be mounted; returns how many bytes are
+    /// left to be copied.
+    fn store(&mut self, artifact: &Artifact, path: &SandboxPath) -> Result<u64> {
+        let mut copied = 0;
+        for (index, file) in artifact.files().iter().enumerate() {
+            if file.contents.len() < LARGE {
+                copied += file.contents.len() as u64;
+                continue;
+            }
+            let name = self.taken.fleet().store.name(artifact, index).map_err(NativeError::Store)?;
+            let path = place_of(path, file)?;
+            self.places.push(Place { name, path, artifact: artifact.clone(), file: index });
+        }
+        Ok(copied)
+    }
+
+    /// Copies what would be mounted: somebody wants to read it before any step.
+    fn copy_places(&mut self) -> Result<()> {
+        for place in self.places.drain(..) {
+            let file = &place.artifact.files()[place.file];
+            let folder = &self.folder;
+            files::write(&folder.descriptor, folder.owner, &place.path, &file.contents, file.executable)?;
+        }
+        Ok(())
     }
 
     /// Starts the program.
@@ -147,9 +186,11 @@ impl Session for NativeSession {
     async fn write_file(&mut self, path: &SandboxPath, contents: FileContents) -> Result<()> {
         self.settle().await?;
         let (folder, path) = (self.folder.clone(), path.clone());
+        // What was to be mounted there, or below, is not any more.
+        self.places.retain(|place| !Path::new(place.path.as_str()).starts_with(path.as_str()));
         let size = match &contents {
             FileContents::Bytes { contents, .. } => contents.len() as u64,
-            FileContents::Artifact(artifact) => artifact.size().as_u64(),
+            FileContents::Artifact(artifact) => self.store(artifact, &path)?,
             _ => 0,
         };
         blocking(size, move || match contents {
@@ -158,11 +199,10 @@ impl Session for NativeSession {
             }
             FileContents::Artifact(artifact) => {
                 for file in artifact.files() {
-                    let target = match &file.path {
-                        Some(below) => SandboxPath::new(format!("{path}/{below}"))?,
-                        None => path.clone(),
-                    };
-                    files::write(&folder.descriptor, folder.owner, &target, &file.contents, file.executable)?;
+                    // Of one that is mounted, only the place is made.
+                    let contents = if file.contents.len() >= LARGE { &[] } else { file.contents.as_ref() };
+                    let target = place_of(&path, file)?;
+                    files::write(&folder.descriptor, folder.owner, &target, contents, file.executable)?;
                 }
                 Ok(())
             }
@@ -175,6 +215,7 @@ impl Session for NativeSession {
         self.settle().await?;
         step.validate()?;
         let message = self.message(&step);
+        self.places.clear();
         let stdio = std::mem::take(&mut step.stdio);
         let (mut host, ends) = Host::open(stdio, io, self.spec.limits.output).map_err(NativeError::Talk)?;
         match self.start(&message, ends).await {
@@ -204,12 +245,14 @@ impl Session for NativeSession {
 
     async fn read_file(&mut self, path: &SandboxPath, max: ByteSize) -> Result<Bytes> {
         self.settle().await?;
+        self.copy_places()?;
         let (folder, path) = (self.folder.clone(), path.clone());
         blocking(u64::MAX, move || files::read(&folder.descriptor, folder.owner, &path, max)).await
     }
 
     async fn keep(&mut self, path: &SandboxPath) -> Result<Artifact> {
         self.settle().await?;
+        self.copy_places()?;
         let (folder, path, max) = (self.folder.clone(), path.clone(), self.spec.limits.disk);
         blocking(u64::MAX, move || files::keep(&folder.descriptor, folder.owner, &path, max)).await
     }
@@ -218,6 +261,14 @@ impl Session for NativeSession {
         // A step that has answered is dead already. After a dropped run the
         // answer is awaited; the rest is removed by the zygote, behind.
         self.settle().await.map_err(Into::into)
+    }
+}
+
+/// Where a file of an artifact at `path` lies.
+fn place_of(path: &SandboxPath, file: &ArtifactFile) -> Result<SandboxPath> {
+    match &file.path {
+        Some(below) => SandboxPath::new(format!("{path}/{below}")),
+        None => Ok(path.clone()),
     }
 }
 
@@ -236,7 +287,7 @@ impl KillOnDrop<'_> {
 impl Drop for KillOnDrop<'_> {
     fn drop(&mut self) {
         if self.armed {
-            self.slot.stop(Stopped::Cancelled);
+            self.slot.abandon();
         }
     }
 }

@@ -4,7 +4,7 @@ use std::io::IoSlice;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use nix::sys::socket::{ControlMessage, MsgFlags, send, sendmsg};
+use nix::sys::socket::{ControlMessage, MsgFlags, Shutdown, send, sendmsg, shutdown};
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 
@@ -26,7 +26,7 @@ pub(crate) struct WorkFolder {
 pub(crate) struct Slot {
     pub(crate) index: u64,
     command: UnixStream,
-    control: OwnedFd,
+    control: UnixStream,
     generation: u64,
     shape: Shape,
     owner: Owner,
@@ -37,7 +37,7 @@ impl Slot {
     pub(crate) const fn new(
         index: u64,
         command: UnixStream,
-        control: OwnedFd,
+        control: UnixStream,
         shape: Shape,
         owner: Owner,
     ) -> Self {
@@ -74,14 +74,30 @@ impl Slot {
         self.control(Control::Again)
     }
 
-    /// Ends the running step; it reports.
-    pub(crate) fn stop(&self, why: Stopped) {
-        // A slot that can't be told is dead, and its end is seen elsewhere.
-        let _ = self.control(Control::Stop(why));
+    /// Ends the running step, whose future was dropped; it reports.
+    pub(crate) fn abandon(&self) {
+        if self.control(Control::Stop(Stopped::Cancelled)).is_err() {
+            // It has so much to read that it can't be told: it is told by
+            // the end of the socket, ends, and is replaced.
+            let _ = shutdown(self.control.as_raw_fd(), Shutdown::Both);
+        }
     }
 
-    pub(crate) fn signal(&self, signal: i32) {
-        let _ = self.control(Control::Signal(signal));
+    /// Ends the running step; it reports.
+    pub(crate) async fn stop(&self, why: Stopped) {
+        self.tell(Control::Stop(why)).await;
+    }
+
+    /// Sends the running program a signal.
+    pub(crate) async fn signal(&self, signal: i32) {
+        self.tell(Control::Signal(signal)).await;
+    }
+
+    /// Tells the zygote something, after what it has still to read.
+    async fn tell(&self, control: Control) {
+        let told = || self.control(control).map_err(std::io::Error::from);
+        // A slot that can't be told is dead, and its end is seen elsewhere.
+        let _ = self.control.async_io(Interest::WRITABLE, told).await;
     }
 
     /// Waits until the session asked for last is prepared.
@@ -98,6 +114,10 @@ impl Slot {
                 }
                 (Answer::Failed { generation, stage, errno }, _) if generation == self.generation => {
                     return Err(NativeError::Stage(stage, nix::errno::Errno::from_raw(errno)));
+                }
+                // This process has no descriptor left to take the folder with.
+                (Answer::Ready { generation }, None) if generation == self.generation => {
+                    return Err(NativeError::Talk(nix::errno::Errno::EMFILE.into()));
                 }
                 // Of a session that has been thrown away.
                 _ => {}
@@ -155,5 +175,15 @@ impl Slot {
             .await;
         let sent = first.map_err(NativeError::Talk)?;
         self.command.write_all(&message[sent..]).await.map_err(NativeError::Talk)
+    }
+}
+
+impl From<NativeError> for std::io::Error {
+    /// Keeps what the runtime has to see: that a socket is full.
+    fn from(error: NativeError) -> Self {
+        match error {
+            NativeError::Talk(error) => error,
+            other => Self::other(other),
+        }
     }
 }

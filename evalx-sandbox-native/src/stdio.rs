@@ -145,7 +145,7 @@ impl Host {
             let stream = tokio::select! {
                 biased;
                 control = next_control(&mut self.controls) => {
-                    self.control(control, slot);
+                    self.control(control, slot).await;
                     continue;
                 }
                 () = self.stdout.source.readable() => OutputStream::Stdout,
@@ -160,7 +160,7 @@ impl Host {
         // The tree is dead: what is in the pipes is all that comes.
         self.feed = Feed::Done;
         for stream in [OutputStream::Stdout, OutputStream::Stderr] {
-            while let Some(length) = self.read(stream) {
+            while let Some(length) = self.rest(stream) {
                 self.deliver(stream, length, slot, io).await;
             }
         }
@@ -183,6 +183,17 @@ impl Host {
         drain.source.read(&mut self.buffer)
     }
 
+    /// Reads what is left of a stream whose writers are gone.
+    fn rest(&mut self, stream: OutputStream) -> Option<usize> {
+        let drain = match stream {
+            OutputStream::Stdout => &mut self.stdout,
+            OutputStream::Stderr => &mut self.stderr,
+        };
+        let Source::Open(receiver) = &drain.source else { return None };
+        // Past the runtime, which may not have heard yet that there is something.
+        nix::unistd::read(receiver, &mut self.buffer).ok().filter(|length| *length > 0)
+    }
+
     async fn deliver(&mut self, stream: OutputStream, length: usize, slot: &Slot, io: &mut dyn StepIo) {
         let limit = self.limit;
         let drain = self.drain(stream);
@@ -193,7 +204,7 @@ impl Host {
             drain.summary.truncated = true;
             if !self.stopped {
                 self.stopped = true;
-                slot.stop(Stopped::Output);
+                slot.stop(Stopped::Output).await;
             }
         }
         if allowed > 0 {
@@ -201,11 +212,11 @@ impl Host {
         }
     }
 
-    fn control(&mut self, control: Option<Control>, slot: &Slot) {
+    async fn control(&mut self, control: Option<Control>, slot: &Slot) {
         match control {
             None => self.controls = None,
-            Some(Control::Cancel) => slot.stop(Stopped::Cancelled),
-            Some(Control::Signal(signal)) => slot.signal(signal.number()),
+            Some(Control::Cancel) => slot.stop(Stopped::Cancelled).await,
+            Some(Control::Signal(signal)) => slot.signal(signal.number()).await,
             Some(Control::Resize(size)) => {
                 if let Some(terminal) = &self.terminal {
                     terminal::resize(terminal, size);

@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use crate::sys;
 
 /// Words of an order before its texts.
-pub(crate) const ORDER_WORDS: usize = 12;
+pub(crate) const ORDER_WORDS: usize = 13;
 /// Words of an answer.
 pub(crate) const ANSWER_WORDS: usize = 20;
 /// Words of a control.
@@ -22,7 +22,8 @@ pub(crate) const CONTROL_WORDS: usize = 6;
 pub(crate) const FLAG_TERMINAL: u64 = 1;
 
 /// What a cell is to run. The words, in this order, follow the total length;
-/// then the NUL-ended texts: program candidates, arguments, environment.
+/// then the NUL-ended texts: pairs of stored artifact
+/// and path, program candidates, arguments, environment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Order {
     pub(crate) flags: u64,
@@ -36,12 +37,15 @@ pub(crate) struct Order {
     pub(crate) programs: u64,
     pub(crate) arguments: u64,
     pub(crate) environment: u64,
+    /// Artifacts to be mounted first.
+    pub(crate) places: u64,
 }
 
 impl Order {
     /// The message: this order and its texts.
     pub(crate) fn encode<'a>(
         mut self,
+        places: impl IntoIterator<Item = (&'a str, &'a str)>,
         programs: impl IntoIterator<Item = &'a OsStr>,
         arguments: impl IntoIterator<Item = &'a OsStr>,
         environment: impl IntoIterator<Item = (&'a OsStr, &'a OsStr)>,
@@ -53,6 +57,11 @@ impl Order {
             }
             message.push(0);
         };
+        for (name, path) in places {
+            text(&[name.as_bytes()]);
+            text(&[path.as_bytes()]);
+            self.places += 1;
+        }
         for program in programs {
             text(&[program.as_bytes()]);
             self.programs += 1;
@@ -78,6 +87,7 @@ impl Order {
             self.programs,
             self.arguments,
             self.environment,
+            self.places,
         ];
         message[..ORDER_WORDS * 8].copy_from_slice(&to_bytes::<ORDER_WORDS, { ORDER_WORDS * 8 }>(words));
         message
@@ -97,6 +107,7 @@ impl Order {
             programs: word(9),
             arguments: word(10),
             environment: word(11),
+            places: word(12),
         }
     }
 }
@@ -151,6 +162,7 @@ pub(crate) enum Stage {
     Execute = 11,
     Network = 12,
     Cgroup = 13,
+    Place = 14,
 }
 
 impl Stage {
@@ -169,6 +181,7 @@ impl Stage {
             11 => "could not execute the program",
             12 => "could not bring up the loopback interface",
             13 => "could not make the step's cgroup",
+            14 => "could not place an artifact",
             _ => "failed",
         }
     }
@@ -202,8 +215,11 @@ pub(crate) struct Done {
     pub(crate) voluntary: u64,
     pub(crate) involuntary: u64,
     pub(crate) disk_used: u64,
-    /// The disk had no room or no inode left at the end.
+    /// The disk had no room left at the end.
     pub(crate) disk_full: bool,
+    pub(crate) files_used: u64,
+    /// No file could be made any more at the end.
+    pub(crate) files_full: bool,
     /// The number of the forbidden call.
     pub(crate) syscall: i32,
 }
@@ -216,7 +232,7 @@ impl Answer {
             Self::Failed { generation, stage, errno } => {
                 words[..4].copy_from_slice(&[3, stage, u64::from(errno.unsigned_abs()), generation]);
             }
-            Self::Done(done) => words[..17].copy_from_slice(&[
+            Self::Done(done) => words[..19].copy_from_slice(&[
                 2,
                 done.stopped as u64,
                 u64::from(done.status.is_some()),
@@ -234,6 +250,8 @@ impl Answer {
                 done.disk_used,
                 u64::from(done.disk_full),
                 u64::from(done.syscall.cast_unsigned()),
+                done.files_used,
+                u64::from(done.files_full),
             ]),
         }
         to_bytes(words)
@@ -261,6 +279,8 @@ impl Answer {
                 disk_used: word(14),
                 disk_full: word(15) == 1,
                 syscall: small(16),
+                files_used: word(17),
+                files_full: word(18) == 1,
             })),
             3 => Some(Self::Failed { generation: word(3), stage: word(1), errno: small(2) }),
             _ => None,
@@ -382,7 +402,7 @@ mod tests {
     fn an_order_has_its_length_first() {
         let order = Order { wall_ns: 5, ..Order::default() };
         let texts = ["a", "b"].map(OsStr::new);
-        let message = order.encode(texts, [], [(OsStr::new("N"), OsStr::new("v"))]);
+        let message = order.encode([], texts, [], [(OsStr::new("N"), OsStr::new("v"))]);
         assert_eq!(from_bytes(&message, 0), message.len() as u64);
         assert!(message.ends_with(b"a\0b\0N=v\0"));
         let read = Order::decode(|index| from_bytes(&message, index));

@@ -10,6 +10,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::SeqCst};
 
+use evalx_core::Network;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
@@ -32,7 +33,8 @@ pub(crate) struct Setup {
     pub(crate) sync: OwnedFd,
     pub(crate) group: crate::cgroup::slot::SlotGroup,
     pub(crate) stage: rootfs::Stage,
-    pub(crate) privileged: bool,
+    /// The host uid of the slot's root, if the launcher is root.
+    pub(crate) owner: Option<u32>,
     pub(crate) unified: bool,
 }
 
@@ -50,6 +52,8 @@ struct Zygote {
     control: RawFd,
     /// The living cell's id.
     pid: Option<i32>,
+    /// Whether the base of the default policy is installed, which is for good.
+    filtered: bool,
     /// v1: says that the memory cgroup is short of memory.
     oom_events: RawFd,
     /// Checks left of whether that became a kill.
@@ -78,7 +82,7 @@ fn become_zygote(setup: Setup) -> Result<Zygote, ()> {
     let (meter, oom_events) =
         meter(&setup).map_err(|error| refuse("could not open the slot's cgroup", &error))?;
     setup.stage.enter().map_err(|error| refuse("could not make the slot's root", &error))?;
-    identity::become_slot(setup.privileged, &setup.sync)
+    identity::become_slot(setup.owner, &setup.sync)
         .map_err(|error| refuse("could not make the slot's namespaces", &error))?;
     let cell = make_cell(command, meter).map_err(|error| refuse("could not prepare cells", &error))?;
     let cell_stack = Stack::new(256 << 10).map_err(|error| refuse("could not map a cell's stack", &error))?;
@@ -90,6 +94,7 @@ fn become_zygote(setup: Setup) -> Result<Zygote, ()> {
         cell_stack: Box::leak(Box::new(cell_stack)),
         control,
         pid: None,
+        filtered: false,
         oom_events,
         oom_checks: 0,
     })
@@ -119,11 +124,10 @@ fn meter(setup: &Setup) -> Result<(Meter, RawFd), Errno> {
 }
 
 fn make_cell(command: RawFd, meter: Meter) -> Result<Cell, Errno> {
-    let shape = Shape { disk: 0, files: 0, loopback: false, strict: false };
     let filters = Filters {
-        refusals: seccomp::refusals(shape),
-        refusals_with_loopback: seccomp::refusals(Shape { loopback: true, ..shape }),
-        last: seccomp::last(),
+        base: seccomp::base(),
+        last: seccomp::last(Network::None),
+        last_with_loopback: seccomp::last(Network::Loopback),
         strict: seccomp::strict(),
     };
     let none = || AtomicI32::new(-1);
@@ -150,6 +154,7 @@ fn make_cell(command: RawFd, meter: Meter) -> Result<Cell, Errno> {
         started_ns: zero(),
         wall_ns: zero(),
         cpu_ns: zero(),
+        store: none(),
         work_folder: none(),
         mounts: none(),
         rules: none(),
@@ -226,12 +231,29 @@ impl Zygote {
     /// Ends what there is of the session, and makes a cell for the next.
     fn reset(&mut self, generation: u64, shape: Shape) {
         self.end_cell();
-        for place in [&self.cell.work_folder, &self.cell.mounts, &self.cell.rules] {
+        for place in [&self.cell.store, &self.cell.work_folder, &self.cell.mounts, &self.cell.rules] {
             Cell::close(place);
         }
         self.cell.generation.store(generation, SeqCst);
         self.cell.set_shape(shape);
-        self.spawn(false);
+        match self.filter(shape) {
+            Ok(()) => self.spawn(false),
+            Err(error) => self.cell.answer_failure(Stage::Filter as u64, error as i32),
+        }
+    }
+
+    /// Installs what every program of a default session inherits.
+    fn filter(&mut self, shape: Shape) -> Result<(), Errno> {
+        match (self.filtered, shape.strict) {
+            // The host takes another slot for a strict session.
+            (true, true) => Err(Errno::EINVAL),
+            (false, false) => {
+                sys::install_filter(&self.cell.filters.base, false)?;
+                self.filtered = true;
+                Ok(())
+            }
+            (true, false) | (false, true) => Ok(()),
+        }
     }
 
     /// Makes a cell; one that can't be made is answered for here.
@@ -301,15 +323,18 @@ impl Zygote {
             return;
         }
         let _ = sys::kill(pid, libc::SIGKILL);
-        // Returns when the whole namespace is dead.
-        let _ = sys::wait(pid, 0);
+        // Returns when the whole namespace is dead, with the times of all of it.
+        let ended = sys::wait(pid, 0).ok().flatten().unwrap_or_default();
         self.pid = None;
         sys::set_timer(cell.timer, 0);
         for place in cell.stdio.iter().chain([&cell.listener]) {
             Cell::close(place);
         }
         let wall_ns = sys::clock(libc::CLOCK_MONOTONIC).saturating_sub(cell.started_ns.load(SeqCst));
-        let mut done = cell::measure(cell, wall_ns);
+        let mut done = cell::measure(cell, wall_ns, ended.max_rss);
+        if done.user_ns == 0 && done.system_ns == 0 {
+            (done.user_ns, done.system_ns) = cell::split(done.cpu_ns, ended.user_ns, ended.system_ns);
+        }
         if !(done.stopped == Stopped::Memory && why as u64 > Stopped::Memory as u64) {
             done.stopped = why;
         }

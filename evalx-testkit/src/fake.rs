@@ -6,7 +6,7 @@
 //! held as a true backend holds it, and can be counted and made to fail.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::fmt;
 use std::future::{Future, pending};
 use std::io::{PipeReader, PipeWriter};
@@ -391,7 +391,7 @@ async fn cancelled(controls: Option<ControlReceiver>) {
             return;
         }
     }
-    pending().await
+    pending::<()>().await;
 }
 
 /// Counts a step as running for as long as it lives.
@@ -446,15 +446,12 @@ impl Session for FakeSession {
             Stdio::Joined { stdin, stdout } => (Bytes::new(), Some((stdin, stdout))),
             _ => (read_all(io.stdin()).await, None),
         };
-        let program = text(step.program);
+        let program = text(&step.program);
         let fake = FakeStep {
             spec: self.spec.clone(),
             program: program.clone(),
-            arguments: step.arguments.into_iter().map(text).collect(),
-            environment: step
-                .environment
-                .into_iter()
-                .map(|(name, value)| (text(name), text(value)))
+            arguments: step.arguments.iter().map(|argument| text(argument)).collect(),
+            environment: step.environment.iter().map(|(name, value)| (text(name), text(value)))
                 .collect(),
             stdin,
             files: self.files.iter().map(|(path, file)| (path.clone(), file.0.clone())).collect(),
@@ -512,7 +509,7 @@ impl Session for FakeSession {
     }
 }
 
-fn text(text: OsString) -> String {
+fn text(text: &OsStr) -> String {
     text.to_string_lossy().into_owned()
 }
 

@@ -230,6 +230,16 @@ impl V2 {
 }
 
 impl Meter {
+    /// How many bytes may be used without the counter showing it: the kernel
+    /// charges in batches of 64 pages for each processor, and a group that
+    /// lives on may have some of a batch left when a step begins.
+    pub(crate) fn blind_spot(&self, cpus: u64) -> u64 {
+        match self {
+            Self::V1(_) => cpus.saturating_mul(64 * 4096),
+            Self::V2(_) | Self::None => 0,
+        }
+    }
+
     /// The cgroup (v2) that the program is to be born in, or -1.
     pub(crate) fn birthplace(&self) -> RawFd {
         match self {

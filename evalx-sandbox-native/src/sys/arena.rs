@@ -92,19 +92,42 @@ impl Arena {
         u64::from_ne_bytes(word)
     }
 
+    /// Calls `visit` with each of `pairs` pairs of texts from `offset` on.
+    pub(crate) fn for_each_pair(
+        &self,
+        offset: usize,
+        pairs: u64,
+        mut visit: impl FnMut(&CStr, &CStr) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        let mut at = offset;
+        for _ in 0..pairs {
+            let first = self.text(at).ok_or(Errno::EINVAL)?;
+            at += first.to_bytes_with_nul().len();
+            let second = self.text(at).ok_or(Errno::EINVAL)?;
+            at += second.to_bytes_with_nul().len();
+            visit(first, second)?;
+        }
+        Ok(())
+    }
+
     /// Runs the first of `programs` that can be run, with the argument and
     /// environment tables made of the NUL-ended texts that begin at `offset`:
-    /// first the candidates for the program's path, then arguments, then the
+    /// behind `skipped` others, the candidates for the program's path, then arguments, then the
     /// environment. Returns the error of the last candidate, or of the first
     /// that is worse than "not there".
     pub(crate) fn execute(
         &self,
         offset: usize,
+        skipped: usize,
         programs: usize,
         arguments: usize,
         environment: usize,
     ) -> Errno {
         let mut at = offset;
+        for _ in 0..skipped {
+            let Some(text) = self.text(at) else { return Errno::EINVAL };
+            at += text.to_bytes_with_nul().len();
+        }
         let first_program = at;
         for _ in 0..programs {
             let Some(text) = self.text(at) else { return Errno::EINVAL };

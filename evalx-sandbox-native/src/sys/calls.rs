@@ -114,6 +114,34 @@ pub(crate) fn mount(source: &CStr, target: &CStr, kind: &CStr, flags: u64, data:
     call!(libc::SYS_mount, source.as_ptr(), target.as_ptr(), kind.as_ptr(), flags, data.as_ptr()).map(drop)
 }
 
+/// Shows the file `name` of the folder `from` in place of the file `path`
+/// below `folder`, read-only if `from` is. No symlink is followed.
+pub(crate) fn place(from: RawFd, name: &CStr, folder: RawFd, path: &CStr) -> Result<()> {
+    const OPEN_TREE_CLONE: i32 = 1;
+    const MOVE_MOUNT_EMPTY_PATHS: usize = 0x4 | 0x40;
+    const RESOLVE_BENEATH_NO_SYMLINKS: u64 = 0x02 | 0x04 | 0x08;
+    // `struct open_how`: flags, mode, resolve.
+    let how = [
+        libc::O_PATH as u64 | libc::O_NOFOLLOW as u64 | libc::O_CLOEXEC as u64,
+        0,
+        RESOLVE_BENEATH_NO_SYMLINKS,
+    ];
+    let target = fd(call!(libc::SYS_openat2, folder, path.as_ptr(), how.as_ptr(), size_of_val(&how))?);
+    let result =
+        call!(libc::SYS_open_tree, from, name.as_ptr(), OPEN_TREE_CLONE | libc::O_CLOEXEC).and_then(|tree| {
+            let moved =
+                call!(libc::SYS_move_mount, tree, c"".as_ptr(), target, c"".as_ptr(), MOVE_MOUNT_EMPTY_PATHS);
+            close(fd(tree));
+            moved
+        });
+    close(target);
+    result.map(drop)
+}
+
+pub(crate) fn unmount(path: &CStr) -> Result<()> {
+    call!(libc::SYS_umount2, path.as_ptr(), libc::MNT_DETACH).map(drop)
+}
+
 pub(crate) fn mkdir(path: &CStr, mode: u32) -> Result<()> {
     call!(libc::SYS_mkdirat, libc::AT_FDCWD, path.as_ptr(), mode).map(drop)
 }
@@ -132,10 +160,6 @@ pub(crate) fn umask(mask: u32) {
 
 pub(crate) fn set_namespace(descriptor: RawFd, kind: i32) -> Result<()> {
     call!(libc::SYS_setns, descriptor, kind).map(drop)
-}
-
-pub(crate) fn unshare(flags: i32) -> Result<()> {
-    call!(libc::SYS_unshare, flags).map(drop)
 }
 
 pub(crate) fn new_session() {
@@ -319,14 +343,27 @@ pub(crate) fn set_timer(timer: RawFd, at_ns: u64) {
     let _ = call!(libc::SYS_timerfd_settime, timer, libc::TFD_TIMER_ABSTIME, setting.as_ptr(), 0);
 }
 
-/// Bytes and inodes of a file system: used bytes, free bytes, free inodes.
-pub(crate) fn space(descriptor: RawFd) -> Result<(u64, u64, u64)> {
+/// How full a file system is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Space {
+    pub(crate) bytes_used: u64,
+    pub(crate) bytes_free: u64,
+    pub(crate) files_used: u64,
+    pub(crate) files_free: u64,
+}
+
+pub(crate) fn space(descriptor: RawFd) -> Result<Space> {
     // `struct statfs` of a 64-bit kernel: type, block size, blocks, free,
     // available, files, free files, …: 15 longs.
     let mut stat = [0u64; 15];
     call!(libc::SYS_fstatfs, descriptor, stat.as_mut_ptr())?;
     let block = stat[1];
-    Ok((stat[2].wrapping_sub(stat[3]).wrapping_mul(block), stat[3].wrapping_mul(block), stat[6]))
+    Ok(Space {
+        bytes_used: stat[2].wrapping_sub(stat[3]).wrapping_mul(block),
+        bytes_free: stat[3].wrapping_mul(block),
+        files_used: stat[5].wrapping_sub(stat[6]),
+        files_free: stat[6],
+    })
 }
 
 /// Runs a program in place of this one; returns only if that fails.
