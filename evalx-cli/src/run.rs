@@ -125,11 +125,12 @@ async fn submission(
     language: &Language,
 ) -> Result<Submission, Failure> {
     let spec = arguments.session.spec(arguments.limits.to_limits()?);
+    let checker = checker(&arguments.checker, languages)?;
     let mut submission = Submission::from_code(read_sources(language, &arguments.sources)?)
         .with_limits(spec.limits)
         .with_network(spec.network)
         .with_syscalls(spec.syscalls)
-        .with_checker(checker(&arguments.checker, languages)?)
+        .with_checker(checker)
         .with_stdin(read_stdin(arguments.stdin.as_deref()).await?);
     for files in &arguments.tests {
         let mut test = Test::new(files.input.display().to_string(), read_bytes(&files.input)?);
