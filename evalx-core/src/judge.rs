@@ -46,6 +46,12 @@ impl Listener {
 }
 
 /// Evaluates a submission from compiling to the last test.
+#[tracing::instrument(
+    name = "evaluation",
+    level = "debug",
+    skip_all,
+    fields(language = %submission.code.language, tests = submission.tests.len())
+)]
 pub(crate) async fn drive(
     evaluator: Evaluator,
     mut submission: Submission,

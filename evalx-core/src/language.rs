@@ -22,7 +22,7 @@ use crate::{ByteSize, Limits, SandboxPath};
 /// | `{stem}` | its name without folder and extension | anywhere |
 /// | `{output}` | what the compiler makes | anywhere |
 /// | `{main_class}` | the class that has `main` | anywhere |
-/// | `{memory_mb}`, `{stack_mb}` | those limits in MiB | anywhere |
+/// | `{memory_mb}`, `{stack_mb}` | those limits in MiB (of the stack at most 1024) | anywhere |
 ///
 /// A language comes from TOML, by [`Languages::with_toml`](crate::Languages::with_toml):
 ///
