@@ -46,6 +46,12 @@ impl Listener {
 }
 
 /// Evaluates a submission from compiling to the last test.
+#[tracing::instrument(
+    name = "evaluation",
+    level = "debug",
+    skip_all,
+    fields(language = %submission.code.language, tests = submission.tests.len())
+)]
 pub(crate) async fn drive(
     evaluator: Evaluator,
     mut submission: Submission,
@@ -234,11 +240,13 @@ impl Judge {
     /// What the program's end alone says.
     fn judge_end(&self, execution: &Execution) -> Judgement {
         let outcome = &execution.report.outcome;
-        let verdict = match Verdict::of_outcome(outcome) {
-            Verdict::RuntimeError if self.is_out_of_memory(&execution.stderr) => Verdict::MemoryLimitExceeded,
-            verdict => verdict,
+        let (verdict, message) = match Verdict::of_outcome(outcome) {
+            Verdict::Accepted => (Verdict::Accepted, None),
+            Verdict::RuntimeError if self.is_out_of_memory(&execution.stderr) => {
+                (Verdict::MemoryLimitExceeded, Some(format!("the program ran out of memory and {outcome}")))
+            }
+            verdict => (verdict, Some(format!("the program {outcome}"))),
         };
-        let message = (verdict != Verdict::Accepted).then(|| format!("the program {outcome}"));
         Judgement { verdict, message, score: None }
     }
 
