@@ -87,8 +87,8 @@ fn become_zygote(setup: Setup) -> Result<Zygote, ()> {
     let cell =
         make_cell(command, control, meter).map_err(|error| refuse("could not prepare cells", &error))?;
     let cell_stack = Stack::new(256 << 10).map_err(|error| refuse("could not map a cell's stack", &error))?;
-    // They live as long as the process.
-    std::mem::forget(setup);
+    // Its descriptors stay open as long as the process lives.
+    Box::leak(Box::new(setup));
     Ok(Zygote {
         cell: Box::leak(Box::new(cell)),
         cell_stack: Box::leak(Box::new(cell_stack)),
