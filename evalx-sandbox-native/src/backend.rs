@@ -76,6 +76,12 @@ impl NativeSandbox {
                 format!("{} slots are not allowed: from 1 to 1024", config.slots),
             ));
         }
+        if config.spares > 1024 {
+            return Err(Error::new(
+                ErrorKind::InvalidRequest,
+                format!("{} spare slots are not allowed: at most 1024", config.spares),
+            ));
+        }
         for folder in config.readable.iter().chain(&config.toolchains) {
             let text = folder.to_string_lossy();
             if !folder.is_absolute() || !folder.is_dir() || text.contains([',', ':', '\\']) {

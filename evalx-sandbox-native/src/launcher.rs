@@ -156,7 +156,7 @@ impl Launcher {
         index.copy_from_slice(&request[8..]);
         let index = u64::from_ne_bytes(index);
         let (Some(command), Some(control)) = (sys::own(fds[0]), sys::own(fds[1])) else { return Ok(false) };
-        let socket = command.as_raw_fd();
+        let socket = control.as_raw_fd();
         if let Err(error) = self.spawn(index, command, control) {
             identity::report(socket, &format!("could not make a slot: {error}"));
         }

@@ -60,7 +60,7 @@ pub(crate) fn last(network: Network) -> Vec<Instruction> {
 pub(crate) fn strict() -> Vec<Instruction> {
     let mut filter = Filter::new(Action::Notify);
     // A thread is fine; a process is not.
-    filter.masked(libc::SYS_clone, 0, libc::CLONE_THREAD.cast_unsigned(), 0, Action::Notify);
+    filter.none_set(libc::SYS_clone, 0, libc::CLONE_THREAD.cast_unsigned(), Action::Notify);
     filter.call(libc::SYS_clone3, Action::Errno(libc::ENOSYS));
     for call in ALLOWED.iter().chain(&[libc::SYS_clone]) {
         filter.call(*call, Action::Allow);

@@ -73,10 +73,10 @@ pub(crate) fn main(setup: Setup) -> ! {
 }
 
 fn become_zygote(setup: Setup) -> Result<Zygote, ()> {
-    let command = setup.command.as_raw_fd();
+    let (command, control) = (setup.command.as_raw_fd(), setup.control.as_raw_fd());
     let refuse = |what: &str, error: &dyn std::fmt::Display| {
         let message = format!("{what}: {error}");
-        identity::report(command, &message);
+        identity::report(control, &message);
     };
     setup.group.enter().map_err(|error| refuse("could not enter the slot's cgroup", &error))?;
     let (meter, oom_events) =
@@ -84,9 +84,9 @@ fn become_zygote(setup: Setup) -> Result<Zygote, ()> {
     setup.stage.enter().map_err(|error| refuse("could not make the slot's root", &error))?;
     identity::become_slot(setup.owner, &setup.sync)
         .map_err(|error| refuse("could not make the slot's namespaces", &error))?;
-    let cell = make_cell(command, meter).map_err(|error| refuse("could not prepare cells", &error))?;
+    let cell =
+        make_cell(command, control, meter).map_err(|error| refuse("could not prepare cells", &error))?;
     let cell_stack = Stack::new(256 << 10).map_err(|error| refuse("could not map a cell's stack", &error))?;
-    let control = setup.control.as_raw_fd();
     // They live as long as the process.
     std::mem::forget(setup);
     Ok(Zygote {
@@ -123,7 +123,7 @@ fn meter(setup: &Setup) -> Result<(Meter, RawFd), Errno> {
     Ok((Meter::V1(v1), events))
 }
 
-fn make_cell(command: RawFd, meter: Meter) -> Result<Cell, Errno> {
+fn make_cell(command: RawFd, control: RawFd, meter: Meter) -> Result<Cell, Errno> {
     let filters = Filters {
         base: seccomp::base(),
         last: seccomp::last(Network::None),
@@ -134,6 +134,7 @@ fn make_cell(command: RawFd, meter: Meter) -> Result<Cell, Errno> {
     let zero = || AtomicU64::new(0);
     Ok(Cell {
         command,
+        control,
         timer: sys::timer()?,
         zygote_proc: sys::open(libc::AT_FDCWD, c"/proc", libc::O_PATH | libc::O_DIRECTORY)?,
         null: sys::open(libc::AT_FDCWD, c"/dev/null", libc::O_RDWR)?,
@@ -238,7 +239,7 @@ impl Zygote {
         self.cell.set_shape(shape);
         match self.filter(shape) {
             Ok(()) => self.spawn(false),
-            Err(error) => self.cell.answer_failure(Stage::Filter as u64, error as i32),
+            Err(error) => self.cell.answer_failure(self.control, Stage::Filter as u64, error as i32),
         }
     }
 
@@ -282,7 +283,7 @@ impl Zygote {
         match made {
             Ok(pid) => self.pid = Some(pid),
             Err((stage, errno)) => {
-                cell.answer_failure(stage as u64, errno as i32);
+                cell.answer_failure(cell.listens_to(), stage as u64, errno as i32);
             }
         }
     }
