@@ -41,7 +41,8 @@ pub(crate) fn suite(cases: Vec<Case>) -> Suite {
     suite.with_leak_check(|| {
         let left = Traces::of(&state(), std::process::id()).gone();
         // Tasks that cases have aborted end a moment later.
-        let held = BEFORE.get().map_or(Ok(()), |before| eventually(Duration::from_secs(5), || before.restored()));
+        let held =
+            BEFORE.get().map_or(Ok(()), |before| eventually(Duration::from_secs(5), || before.restored()));
         let removed = std::fs::remove_dir_all(state()).map_err(|error| error.to_string());
         left.and(held).and(removed)
     })
