@@ -25,8 +25,8 @@ const NOT_IN_CORE: &[&str] = &["bollard", "redis", "hyper", "reqwest", "axum", "
 /// The one module that may hold unsafe code: this file, and the folder of its parts.
 const UNSAFE_HOME: &str = "evalx-sandbox-native/src/sys";
 
-/// The longest file in a `src` folder, in lines.
-const LONGEST_SOURCE: usize = 450;
+/// The longest file in a `src` folder, in lines without its unit tests.
+const LONGEST_SOURCE: usize = 550;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -213,7 +213,8 @@ fn source_files_fit_in_the_head() {
     let mut wrong = Vec::new();
     for path in files(&root(), &[".rs"]) {
         let name = relative(&path);
-        let lines = code(&path).len();
+        let text = fs::read_to_string(&path).expect("a source file is UTF-8");
+        let lines = text.lines().take_while(|line| *line != "#[cfg(test)]").count();
         if format!("/{name}").contains("/src/") && lines > LONGEST_SOURCE {
             wrong.push(format!("{name}: {lines} lines"));
         }
@@ -256,7 +257,12 @@ fn manifests_inherit_from_the_workspace() {
         }
         for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
             for (name, value) in manifest.get(section).and_then(toml::Value::as_table).into_iter().flatten() {
-                if !inherits(Some(value)) {
+                // A cycle that is for tests alone must not name a version, or
+                // neither crate could be published first.
+                let cycle = section == "dev-dependencies"
+                    && value.get("path").is_some()
+                    && value.get("version").is_none();
+                if !inherits(Some(value)) && !cycle {
                     wrong.push(format!("{}: {section}.{name}", relative(&path)));
                 }
             }

@@ -76,10 +76,10 @@ cp "$modules/fs/overlayfs/overlay.ko" "$root/evalx/modules/"
 printf 'root:x:0:0::/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n' >"$root/etc/passwd"
 printf 'root:x:0:\ntty:x:5:\nuser:x:1000:\nnogroup:x:65534:\n' >"$root/etc/group"
 printf '127.0.0.1 localhost\n' >"$root/etc/hosts"
-printf '%s ' "${arguments[@]}" >"$root/evalx/arguments"
+printf '%s ' --color never "${arguments[@]}" >"$root/evalx/arguments"
 # An emulated processor is several times slower than a real one.
-printf 'export RUST_BACKTRACE=1 EVALX_REQUIRE=%s EVALX_PROBES=/evalx/probes EVALX_TIME_SCALE=%s\n' \
-    native "${EVALX_TIME_SCALE:-10}" >"$root/evalx/environment"
+printf 'export EVALX_REQUIRE=%s EVALX_PROBES=/evalx/probes EVALX_TIME_SCALE=%s\n' \
+    native "${EVALX_TIME_SCALE:-4}" >"$root/evalx/environment"
 
 if [ -z "$self_test_only" ]; then
     # A folder of its own, since other flags would rebuild everything each time.

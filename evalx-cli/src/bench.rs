@@ -87,13 +87,10 @@ pub(crate) async fn run(arguments: Arguments, console: &Console) -> Result<Statu
     let sandbox = arguments.backend.start(2 * concurrency(&arguments)).await?;
     let measured = tokio::select! {
         // Both only hold what their drop gives back; an interrupt ends the measuring.
-        measured = measure(&sandbox, &subject, &arguments, console) => measured.map(Some),
-        () = interrupted() => Ok(None),
+        measured = measure(&sandbox, &subject, &arguments, console) => measured,
+        () = interrupted() => Err(Failure::Interrupted),
     };
-    let Some((floor, inside)) = backend::finish(&sandbox, measured).await? else {
-        console.note(Paint::Bad, "evalx: interrupted");
-        return Ok(Status::Badly);
-    };
+    let (floor, inside) = backend::finish(&sandbox, measured).await?;
     let (floor, inside) = (floor.series(), inside.series());
     let document = Document {
         backend: sandbox.capabilities().backend,

@@ -94,6 +94,11 @@ impl Console {
         }
     }
 
+    /// Passes on what a program wrote to its stderr. Nobody may be listening.
+    pub(crate) fn error_bytes(&self, bytes: &[u8]) {
+        drop(io::stderr().lock().write_all(bytes));
+    }
+
     /// Prints the one JSON document.
     pub(crate) fn document(&self, document: &impl Serialize) -> Result<(), Failure> {
         let mut text = serde_json::to_vec(document)
@@ -128,7 +133,7 @@ impl Console {
 
     /// A bar for long work, on stderr; hidden where that is no terminal.
     pub(crate) fn progress(&self, length: u64, what: &'static str) -> ProgressBar {
-        if !self.colour_stderr {
+        if length == 0 || !self.colour_stderr {
             return ProgressBar::hidden();
         }
         let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {eta}")

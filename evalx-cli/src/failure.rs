@@ -13,6 +13,8 @@ pub(crate) enum Status {
     Well,
     /// It did not.
     Badly,
+    /// The sandbox failed a part of the work, as the result says.
+    Broken,
 }
 
 impl Status {
@@ -27,6 +29,7 @@ impl From<Status> for ExitCode {
         match status {
             Status::Well => Self::SUCCESS,
             Status::Badly => Self::from(1),
+            Status::Broken => Self::from(3),
         }
     }
 }
@@ -48,6 +51,8 @@ pub(crate) enum Failure {
         /// What the system said.
         source: io::Error,
     },
+    /// Somebody pressed Ctrl-C.
+    Interrupted,
 }
 
 impl Failure {
@@ -64,7 +69,7 @@ impl Failure {
         match self {
             Self::Usage { .. } => ErrorKind::InvalidRequest,
             Self::Sandbox(error) => error.kind(),
-            Self::Host { .. } => ErrorKind::Unavailable,
+            Self::Host { .. } | Self::Interrupted => ErrorKind::Unavailable,
         }
     }
 
@@ -72,12 +77,15 @@ impl Failure {
     pub(crate) fn hint(&self) -> Option<&str> {
         match self {
             Self::Sandbox(error) => error.mend(),
-            Self::Usage { .. } | Self::Host { .. } => None,
+            Self::Usage { .. } | Self::Host { .. } | Self::Interrupted => None,
         }
     }
 
-    /// 2 where the request is wrong, 3 where the sandbox failed.
+    /// 2 where the request is wrong, 3 where the sandbox failed, 1 where it was stopped.
     pub(crate) fn exit_code(&self) -> ExitCode {
+        if matches!(self, Self::Interrupted) {
+            return ExitCode::from(1);
+        }
         match self.kind() {
             ErrorKind::InvalidRequest => ExitCode::from(2),
             _ => ExitCode::from(3),
@@ -91,6 +99,7 @@ impl fmt::Display for Failure {
             Self::Usage { message } => f.write_str(message),
             Self::Sandbox(error) => f.write_str(&error.chain()),
             Self::Host { message, source } => write!(f, "{message}: {source}"),
+            Self::Interrupted => f.write_str("interrupted"),
         }
     }
 }

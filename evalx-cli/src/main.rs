@@ -10,13 +10,17 @@ mod bench;
 mod completions;
 mod console;
 mod doctor;
+mod evaluation;
 mod exec;
 mod failure;
 mod interrupt;
+mod languages;
 mod limits;
 mod live;
 mod report;
 mod resolve;
+mod run;
+mod source;
 mod statistics;
 mod units;
 
@@ -47,10 +51,14 @@ struct Cli {
 enum Command {
     /// Runs one program in a sandbox.
     Exec(exec::Arguments),
+    /// Compiles and runs source code, and judges it over tests.
+    Run(run::Arguments),
     /// Measures what the sandbox costs over starting the program without it.
     Bench(bench::Arguments),
     /// Says which backends work here, what they enforce, and how to mend the rest.
     Doctor(doctor::Arguments),
+    /// Lists the languages, with their versions here or what to install.
+    Languages(languages::Arguments),
     /// Prints the completions of a shell.
     Completions(completions::Arguments),
 }
@@ -59,8 +67,10 @@ impl Command {
     fn is_json(&self) -> bool {
         match self {
             Self::Exec(arguments) => arguments.json,
+            Self::Run(arguments) => arguments.json,
             Self::Bench(arguments) => arguments.json,
             Self::Doctor(arguments) => arguments.json,
+            Self::Languages(arguments) => arguments.json,
             Self::Completions(_) => false,
         }
     }
@@ -68,8 +78,10 @@ impl Command {
     async fn run(self, console: &Console) -> Result<Status, Failure> {
         match self {
             Self::Exec(arguments) => exec::run(arguments, console).await,
+            Self::Run(arguments) => run::run(arguments, console).await,
             Self::Bench(arguments) => bench::run(arguments, console).await,
             Self::Doctor(arguments) => doctor::run(arguments, console).await,
+            Self::Languages(arguments) => languages::run(arguments, console).await,
             Self::Completions(arguments) => completions::run(&arguments, console),
         }
     }

@@ -37,6 +37,9 @@ pub(crate) struct ReportDocument {
     stdout_truncated: bool,
     stderr_truncated: bool,
     backend: String,
+    /// Of a compiler alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cached: Option<bool>,
 }
 
 /// The limit that was met.
@@ -103,7 +106,14 @@ impl ReportDocument {
             stdout_truncated: report.stdout.truncated,
             stderr_truncated: report.stderr.truncated,
             backend: backend.to_owned(),
+            cached: None,
         }
+    }
+
+    /// Adds whether this is what an earlier compiler did.
+    pub(crate) fn with_cached(mut self, cached: bool) -> Self {
+        self.cached = Some(cached);
+        self
     }
 }
 

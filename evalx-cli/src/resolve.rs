@@ -5,7 +5,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use evalx_core::{FileContents, SandboxPath, Stdin};
+use tokio::io::AsyncReadExt;
 
 use crate::failure::Failure;
 
@@ -35,6 +37,32 @@ pub(crate) fn parse_placed_file(text: &str) -> Result<PlacedFile, String> {
     Ok(PlacedFile { host: PathBuf::from(host), inside })
 }
 
+/// The files of a test.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TestFiles {
+    /// What the program reads.
+    pub(crate) input: PathBuf,
+    /// What it should write.
+    pub(crate) expected: Option<PathBuf>,
+}
+
+/// Reads `INPUT[:EXPECTED]`. The last colon divides them, unless the whole
+/// names a file that there is.
+///
+/// # Errors
+///
+/// Says what is allowed.
+pub(crate) fn parse_test_files(text: &str) -> Result<TestFiles, String> {
+    let (input, expected) = match text.rsplit_once(':') {
+        Some((input, expected)) if !Path::new(text).exists() => (input, Some(expected)),
+        _ => (text, None),
+    };
+    if input.is_empty() || expected == Some("") {
+        return Err(format!("`{text}` is no test: write INPUT or INPUT:EXPECTED"));
+    }
+    Ok(TestFiles { input: PathBuf::from(input), expected: expected.map(PathBuf::from) })
+}
+
 impl PlacedFile {
     /// Reads the file, with its permission to be executed.
     ///
@@ -60,6 +88,31 @@ pub(crate) fn read_file(path: &Path) -> Result<FileContents, Failure> {
     let contents = fs::read(path).map_err(|error| refuse(&error))?;
     let executable = metadata.permissions().mode() & 0o111 != 0;
     Ok(if executable { FileContents::executable(contents) } else { FileContents::data(contents) })
+}
+
+/// Reads all of a file of the host.
+///
+/// # Errors
+///
+/// If it can't be read or is no regular file.
+pub(crate) fn read_bytes(path: &Path) -> Result<Bytes, Failure> {
+    match read_file(path)? {
+        FileContents::Bytes { contents, .. } => Ok(contents),
+        _ => Err(Failure::usage(format!("`{}`: not a regular file", path.display()))),
+    }
+}
+
+/// Reads all of the stdin that the command line asks for.
+///
+/// # Errors
+///
+/// If it can't be read.
+pub(crate) async fn read_stdin(path: Option<&Path>) -> Result<Bytes, Failure> {
+    let mut bytes = Vec::new();
+    if let Stdin::Stream(mut stream) = open_stdin(path).await? {
+        stream.read_to_end(&mut bytes).await.map_err(|error| Failure::usage(format!("--stdin: {error}")))?;
+    }
+    Ok(bytes.into())
 }
 
 /// The stdin that the command line asks for: a file, `-`, or nothing.
@@ -115,6 +168,15 @@ mod tests {
         assert!(placed("x:../y").is_err());
         assert!(placed("x:/etc/passwd").is_err());
         assert!(placed("..").is_err());
+    }
+
+    #[test]
+    fn a_test_is_an_input_and_maybe_an_output() {
+        let files = |text| parse_test_files(text).map(|files| (files.input, files.expected));
+        assert_eq!(files("1.in"), Ok(("1.in".into(), None)));
+        assert_eq!(files("1.in:1.out"), Ok(("1.in".into(), Some("1.out".into()))));
+        assert!(files(":1.out").is_err());
+        assert!(files("1.in:").is_err());
     }
 
     #[test]

@@ -245,6 +245,64 @@ fn doctor_finds_it_fit() {
     assert!(String::from_utf8_lossy(&text.stdout).contains("native: fit"), "{text:?}");
 }
 
+fn path(name: &str) -> String {
+    program(name).display().to_string()
+}
+
+fn run_shows_the_output_and_the_verdict() {
+    let output = evalx(&["run", &path("hello.py")]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(output.stdout, b"hello from the sandbox\n");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.starts_with("evalx: accepted · exited with 0 · cpu "), "{text}");
+}
+
+fn run_judges_tests() {
+    let test = |input: &str, expected: &str| format!("{}:{}", path(input), path(expected));
+    let (right, wrong) = (test("sum/1.in", "sum/1.out"), test("sum/2.in", "sum/3.out"));
+    let arguments =
+        ["run", "--json", "--jobs", "1", "--fail-fast", "--test", &right, "--test", &wrong, "--test", &right];
+    let document = json(&[&arguments[..], &[&path("sum.py")]].concat(), 1);
+    assert_eq!((&document["language"], &document["compile"]), (&"python".into(), &Value::Null));
+    let verdicts: Vec<_> = (0..3).map(|index| document["tests"][index]["verdict"].clone()).collect();
+    assert_eq!(verdicts, ["accepted", "wrong_answer", "skipped"]);
+    assert_eq!(document["tests"][0]["name"], path("sum/1.in"));
+    assert_eq!(document["tests"][0]["report"]["stdout"], "6\n");
+    assert_eq!(document["tests"][1]["message"], "line 1: expected `0`, found `6`");
+    assert_eq!((&document["verdict"], &document["hint"]), (&"wrong_answer".into(), &Value::Null));
+    assert_eq!(document["hints"], Value::Array(Vec::new()));
+}
+
+fn run_reports_what_the_compiler_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let source = folder.path().join("broken.cpp");
+    fs::write(&source, "int main() { return missing; }\n").expect("written");
+    let source = source.to_str().expect("UTF-8");
+    let document = json(&["run", "--json", source], 1);
+    assert_eq!(document["verdict"], "compilation_error");
+    assert_eq!(document["compile"]["cached"], false);
+    let said = document["compile"]["stderr"].as_str().expect("text");
+    assert!(said.contains("broken.cpp:1:") && said.contains("missing"), "{said}");
+    assert_eq!(document["compile"]["backend"], "native");
+}
+
+fn run_ends_what_never_ends() {
+    let document = json(&["run", "--json", "--cpu", "200ms", &path("endless.py")], 1);
+    assert_eq!(document["verdict"], "time_limit_exceeded");
+    assert_eq!(document["tests"][0]["report"]["outcome"], "cpu_time_limit");
+}
+
+fn languages_are_listed_with_versions_or_what_to_install() {
+    let document = json(&["languages", "--json"], 0);
+    let languages = document.as_array().expect("an array");
+    let python = languages.iter().find(|language| language["id"] == "python").expect("python");
+    assert_eq!((&python["available"], &python["install"]), (&true.into(), &Value::Null));
+    assert!(python["version"].as_str().is_some_and(|version| version.starts_with("3.")), "{python}");
+    for language in languages.iter().filter(|language| language["available"] == false) {
+        assert!(language["install"].is_string() && language["version"].is_null(), "{language}");
+    }
+}
+
 type Test = (&'static str, fn());
 
 macro_rules! tests {
@@ -270,6 +328,11 @@ const TESTS: &[Test] = &tests! {
     bench_compares_both_sides
     bench_places_a_program_that_sandboxes_do_not_show
     doctor_finds_it_fit
+    run_shows_the_output_and_the_verdict
+    run_judges_tests
+    run_reports_what_the_compiler_said
+    run_ends_what_never_ends
+    languages_are_listed_with_versions_or_what_to_install
 };
 
 /// Why the native backend can't be tested here, if it can't.

@@ -18,7 +18,7 @@ fn stderr(output: &Output) -> String {
 
 #[test]
 fn wrong_usage_exits_with_2_and_says_what_is_allowed() {
-    let cases: [(&[&str], &str); 11] = [
+    let cases: [(&[&str], &str); 16] = [
         (&[], "Usage"),
         (&["unknown"], "unrecognized subcommand"),
         (&["exec"], "PROGRAM"),
@@ -29,6 +29,11 @@ fn wrong_usage_exits_with_2_and_says_what_is_allowed() {
         (&["exec", "--backend", "chroot", "--", "true"], "native"),
         (&["exec", "--network", "host", "--", "true"], "loopback"),
         (&["exec", "--env", "NOVALUE", "--", "true"], "NAME=VALUE"),
+        (&["run"], "SOURCE"),
+        (&["run", "Makefile"], "--language"),
+        (&["run", "--language", "klingon", "x"], "evalx languages"),
+        (&["run", "--checker", "fuzzy", "x.py"], "unordered"),
+        (&["run", "--test", ":x", "x.py"], "INPUT:EXPECTED"),
         (&["bench", "--runs", "0", "--", "/bin/true"], "--runs"),
     ];
     for (arguments, allowed) in cases {
@@ -73,7 +78,7 @@ fn a_backend_that_is_not_built_in_is_a_failure_of_the_sandbox() {
 
 #[test]
 fn every_command_helps_with_examples() {
-    for command in ["exec", "bench", "doctor", "completions"] {
+    for command in ["exec", "run", "bench", "doctor", "languages", "completions"] {
         let output = evalx(&[command, "--help"]);
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         assert!(stdout(&output).contains("Examples:"), "{command}");

@@ -31,7 +31,8 @@ pub struct Connection {
     /// What the second program did; its stdout went to the first.
     pub second: Execution,
     /// Whose end was reported first. The other may have failed only because
-    /// nobody was there to talk to any more.
+    /// nobody was there to talk to any more; then both reports come within a
+    /// moment, and their order says little.
     pub ended_first: Side,
 }
 

@@ -1,6 +1,7 @@
 //! [`HintProvider`]: who explains a failure to the person who wrote the program.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -37,9 +38,9 @@ pub struct HintRequest<'a> {
     pub outcome: Option<Outcome>,
     /// What the kernel was told, which a time-out's outcome does not say.
     pub end: Option<ProgramEnd>,
-    /// What it wrote to stderr, or both streams of a compiler that uses both.
+    /// What it wrote to stderr.
     pub stderr: &'a [u8],
-    /// What it wrote to stdout.
+    /// What it wrote to stdout, where some compilers put their errors.
     pub stdout: &'a [u8],
     /// The name of the main source file.
     pub source_file: &'a str,
@@ -198,6 +199,12 @@ impl Hint {
 pub trait HintProvider: fmt::Debug + Send + Sync + 'static {
     /// What can be said about this failure, the best first.
     fn hints(&self, request: &HintRequest<'_>) -> Vec<Hint>;
+}
+
+impl<H: HintProvider + ?Sized> HintProvider for Arc<H> {
+    fn hints(&self, request: &HintRequest<'_>) -> Vec<Hint> {
+        (**self).hints(request)
+    }
 }
 
 /// Has nothing to say.

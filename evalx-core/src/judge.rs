@@ -15,8 +15,8 @@ use crate::prepare::{self, Prepared, RunPlan};
 use crate::testlib::{self, Judgement};
 use crate::{
     Checker, Comparison, Connection, Error, ErrorKind, Evaluation, Evaluator, Event, Execution, FileContents,
-    Limits, Network, OnFailure, Phase, Program, Result, SandboxExt, SandboxPath, Side, SourceCode,
-    StderrMode, Submission, SyscallPolicy, Test, TestResult, Verdict,
+    Limits, Network, OnFailure, Outcome, Phase, Program, Result, SandboxExt, SandboxPath, Side, Signal,
+    SourceCode, StderrMode, Submission, SyscallPolicy, Test, TestResult, Verdict,
 };
 
 /// Outputs from this size on are compared on a thread that may block.
@@ -46,6 +46,12 @@ impl Listener {
 }
 
 /// Evaluates a submission from compiling to the last test.
+#[tracing::instrument(
+    name = "evaluation",
+    level = "debug",
+    skip_all,
+    fields(language = %submission.code.language, tests = submission.tests.len())
+)]
 pub(crate) async fn drive(
     evaluator: Evaluator,
     mut submission: Submission,
@@ -234,11 +240,13 @@ impl Judge {
     /// What the program's end alone says.
     fn judge_end(&self, execution: &Execution) -> Judgement {
         let outcome = &execution.report.outcome;
-        let verdict = match Verdict::of_outcome(outcome) {
-            Verdict::RuntimeError if self.is_out_of_memory(&execution.stderr) => Verdict::MemoryLimitExceeded,
-            verdict => verdict,
+        let (verdict, message) = match Verdict::of_outcome(outcome) {
+            Verdict::Accepted => (Verdict::Accepted, None),
+            Verdict::RuntimeError if self.is_out_of_memory(&execution.stderr) => {
+                (Verdict::MemoryLimitExceeded, Some(format!("the program ran out of memory and {outcome}")))
+            }
+            verdict => (verdict, Some(format!("the program {outcome}"))),
         };
-        let message = (verdict != Verdict::Accepted).then(|| format!("the program {outcome}"));
         Judgement { verdict, message, score: None }
     }
 
@@ -254,14 +262,31 @@ impl Judge {
         })
     }
 
-    /// Whoever failed first decides: after that the other has nobody to talk
-    /// to, and fails for that.
+    /// Weighs what became of the program against what the interactor said.
+    ///
+    /// When one of them ends, the other reads end-of-file and may fail for
+    /// that alone, a moment later. Reports come too close together then to
+    /// tell the cause by their order; what they say is the better witness.
     fn judge_connection(&self, connection: &Connection) -> Judgement {
         let program = self.judge_end(&connection.first);
         let interactor = testlib::judge(&connection.second);
-        let interactor_failed_first =
-            connection.ended_first == Side::Second && interactor.verdict != Verdict::Accepted;
-        if program.verdict == Verdict::Accepted || interactor_failed_first { interactor } else { program }
+        let broken_pipe = Outcome::Signaled(Signal::PIPE);
+        if program.verdict == Verdict::Accepted && connection.second.report.outcome == broken_pipe {
+            let message = "the program ended while the interactor was talking to it".to_owned();
+            return Judgement { verdict: Verdict::WrongAnswer, message: Some(message), score: None };
+        }
+        // Sure of a wrong answer, and not just puzzled by an early end.
+        let is_wrong = connection.second.report.outcome == Outcome::Exited(1);
+        let interactor_decides = match program.verdict {
+            Verdict::Accepted => true,
+            _ if connection.first.report.outcome == broken_pipe => {
+                interactor.verdict != Verdict::InternalError
+            }
+            Verdict::RuntimeError => is_wrong,
+            // A program that waits or spins after it was told that it is wrong.
+            _ => is_wrong && connection.ended_first == Side::Second,
+        };
+        if interactor_decides { interactor } else { program }
     }
 
     fn result(&self, test: &Test, execution: Execution, judgement: Judgement) -> TestResult {

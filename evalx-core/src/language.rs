@@ -1,6 +1,6 @@
 //! [`Language`]: how a programming language is compiled and run, as data.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::{ByteSize, Limits, SandboxPath};
 /// | `{stem}` | its name without folder and extension | anywhere |
 /// | `{output}` | what the compiler makes | anywhere |
 /// | `{main_class}` | the class that has `main` | anywhere |
-/// | `{memory_mb}`, `{stack_mb}` | those limits in MiB | anywhere |
+/// | `{memory_mb}`, `{stack_mb}` | those limits in MiB (of the stack at most 1024) | anywhere |
 ///
 /// A language comes from TOML, by [`Languages::with_toml`](crate::Languages::with_toml):
 ///
@@ -189,12 +189,13 @@ impl Language {
     }
 
     /// The programs that its steps start, which its toolchain must have.
-    pub(crate) fn programs(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn programs(&self) -> BTreeSet<&str> {
         [&self.version, &self.compile, &self.link, &self.run]
             .into_iter()
             .filter_map(|argv| argv.first())
             .map(String::as_str)
             .filter(|program| !program.contains(['/', '{']))
+            .collect()
     }
 
     /// Whether the main source file is itself what is run.

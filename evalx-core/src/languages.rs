@@ -22,7 +22,7 @@ const BUILTIN: [&str; 4] = [
 ///
 /// let languages = Languages::builtin().with_toml(r#"
 ///     [c]                                # changes a field of a language
-///     image = "registry.example/gcc:15"
+///     image = "example/gcc:15"
 ///
 ///     [awk]                              # adds one
 ///     name = "AWK"

@@ -1,5 +1,7 @@
 //! [`Layout`]: where a program's files lie in the work folder.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 
 use crate::java::JavaFile;
@@ -47,12 +49,13 @@ impl Layout {
             prefix => [prefix.as_bytes(), &main.contents].concat().into(),
         };
 
+        let mut names = HashSet::from([main_path.clone()]);
         let mut files = vec![(main_path, main_contents)];
         for file in others {
             let Some(path) = &file.path else {
                 return refuse("only the main source file may be without a name".to_owned());
             };
-            if files.iter().any(|(other, _)| other == path) {
+            if !names.insert(path.clone()) {
                 return refuse(format!("two files of the program are called `{path}`"));
             }
             files.push((path.clone(), file.contents.clone()));

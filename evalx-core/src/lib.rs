@@ -4,6 +4,27 @@
 //! the words ([`Limits`], [`Step`], [`StepReport`], [`Outcome`]) and the two
 //! traits that a backend implements ([`Sandbox`], [`Session`]). It knows no
 //! backend and starts no process.
+//!
+//! What is built of the traits:
+//!
+//! - [`SandboxExt`] runs [one program](SandboxExt::execute), or
+//!   [two that talk to each other](SandboxExt::connect).
+//! - [`Limited`], [`Fallback`] and [`Observed`] are sandboxes around others.
+//! - [`Languages`] says how sources are compiled and run; [`Toolchains`] which
+//!   of them a sandbox can.
+//! - [`Evaluator`] compiles a [`Submission`] once, runs its tests in parallel
+//!   and judges them.
+//!
+//! # Why there is no trait for languages or checkers
+//!
+//! A language is a few argvs and a file name: data, which an operator changes
+//! without rebuilding. A checker that is not a [`Comparison`] is a program, and
+//! as little trusted as any other: it runs in the sandbox too.
+//!
+//! # Crate features
+//!
+//! - **metrics**: [`Observed`] tells the `metrics` facade what it sees. Which
+//!   exporter is installed is the application's choice.
 
 mod artifact;
 mod cache;

@@ -8,11 +8,10 @@ use sha2::{Digest, Sha256};
 use crate::cache::{Key, Weigh};
 use crate::layout::Layout;
 use crate::{
-    Artifact, Collect, CompileReport, Error, ErrorKind, Evaluator, FileContents, Language, Limits, Network,
-    Phase, Program, Result, SandboxPath, SessionSpec, SourceCode, StderrMode, Step, StepReport, Submission,
-    SyscallPolicy,
+    Artifact, Collect, CompileReport, Error, ErrorKind, Evaluator, FileContents, Hint, HintRequest, Language,
+    Limits, Network, Outcome, Phase, Program, Result, SandboxPath, SessionSpec, SourceCode, StderrMode, Step,
+    StepReport, Submission, SyscallPolicy,
 };
-use crate::{Hint, HintRequest};
 
 /// A program that is compiled and can be run any number of times, in as many
 /// sessions. Made by [`Evaluator::prepare`].
@@ -107,8 +106,8 @@ impl Weigh for Compiled {
     fn weight(&self) -> Option<u64> {
         /// What an entry takes besides the bytes that are counted.
         const OVERHEAD: u64 = 1024;
-        // A compiler that met a limit may not meet it when the machine is idle.
-        self.report.report.end.filter(|_| self.report.report.limit.is_none())?;
+        // A compiler that met a limit, or was killed, may fare better another time.
+        let Outcome::Exited(_) = self.report.report.outcome else { return None };
         let artifact = self.artifact.as_ref().map_or(0, |artifact| artifact.size().as_u64());
         let output = self.report.stdout.len() + self.report.stderr.len();
         Some(artifact + output as u64 + OVERHEAD)
@@ -150,7 +149,11 @@ impl Evaluator {
             limits: submission.limits.as_ref().unwrap_or(&self.limits),
             network: submission.network,
             syscalls: submission.syscalls,
-            stderr: submission.stderr,
+            // An interactor must not read the program's error messages.
+            stderr: match submission.interactor {
+                Some(_) => StderrMode::Separate,
+                None => submission.stderr,
+            },
         };
         self.prepare_code(&submission.code, &plan).await
     }

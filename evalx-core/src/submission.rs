@@ -143,7 +143,8 @@ pub enum StderrMode {
     /// Into the result's stderr.
     #[default]
     Separate,
-    /// Into stdout, in the order of writing.
+    /// Into stdout, in the order of writing. An interactor's program keeps
+    /// them separate.
     IntoStdout,
 }
 

@@ -25,6 +25,9 @@ enum Piece<'a> {
 const LISTS: [&str; 3] = ["sources", "options", "arguments"];
 const SCALARS: [&str; 6] = ["source", "stem", "output", "main_class", "memory_mb", "stack_mb"];
 
+/// The largest stack that a Java virtual machine starts with.
+const MOST_STACK_MB: u64 = 1024;
+
 /// Splits an element. Only `{` + lower-case letters or `_` + `}` is a
 /// placeholder; other braces are text.
 fn pieces(mut element: &str) -> Vec<Piece<'_>> {
@@ -89,15 +92,15 @@ pub(crate) fn expand(argv: &[String], values: &Template<'_>) -> Vec<String> {
 impl Template<'_> {
     fn text(&self, piece: &Piece<'_>) -> String {
         // A runtime that is told of no memory at all would not start.
-        let mib = |size: ByteSize| (size.as_u64() >> 20).max(1).to_string();
+        let mib = |size: ByteSize| (size.as_u64() >> 20).max(1);
         match *piece {
             Piece::Text(text) => text.to_owned(),
             Piece::Placeholder("source") => self.source.to_owned(),
             Piece::Placeholder("stem") => stem(self.source).to_owned(),
             Piece::Placeholder("output") => self.output.to_owned(),
             Piece::Placeholder("main_class") => self.main_class.to_owned(),
-            Piece::Placeholder("memory_mb") => mib(self.limits.memory),
-            Piece::Placeholder("stack_mb") => mib(self.limits.stack),
+            Piece::Placeholder("memory_mb") => mib(self.limits.memory).to_string(),
+            Piece::Placeholder("stack_mb") => mib(self.limits.stack).min(MOST_STACK_MB).to_string(),
             Piece::Placeholder(name) => format!("{{{name}}}"),
         }
     }

@@ -36,8 +36,10 @@ pub(crate) const STOPPING: u32 = 3;
 /// What zygote, cell and program share, for as long as the slot lives.
 #[derive(Debug)]
 pub(crate) struct Cell {
-    /// The host's orders come here, and answers go back.
+    /// The host's orders come here, and their answers go back.
     pub(crate) command: RawFd,
+    /// The host is told here that a session is prepared, or can't be.
+    pub(crate) control: RawFd,
     /// Wakes the zygote at the instant at which a limit can be reached first.
     pub(crate) timer: RawFd,
     /// `/proc` of the zygote's own PID namespace.
@@ -97,10 +99,17 @@ impl Cell {
         }
     }
 
-    /// Tells the host that a step could not be made or started.
-    pub(crate) fn answer_failure(&self, stage: u64, errno: i32) {
+    /// Tells the host, where it listens, that a session could not be prepared
+    /// or a step not be started.
+    pub(crate) fn answer_failure(&self, listens: RawFd, stage: u64, errno: i32) {
         let generation = self.generation.load(SeqCst);
-        Answer::Failed { generation, stage, errno }.send(self.command, -1);
+        Answer::Failed { generation, stage, errno }.send(listens, -1);
+    }
+
+    /// Where the host listens while a cell is made: for a further step of a
+    /// session it has sent the order already.
+    pub(crate) fn listens_to(&self) -> RawFd {
+        if self.again.load(SeqCst) { self.command } else { self.control }
     }
 
     /// Closes a descriptor kept in `place`.
@@ -119,16 +128,16 @@ pub(crate) fn main(cell: &'static Cell) -> ! {
         Ok(()) if again => {}
         Ok(()) => {
             let ready = Answer::Ready { generation: cell.generation.load(SeqCst) };
-            ready.send(cell.command, cell.work_folder.load(SeqCst));
+            ready.send(cell.control, cell.work_folder.load(SeqCst));
         }
-        Err(failure) => fail(cell, failure),
+        Err(failure) => fail(cell, cell.listens_to(), failure),
     }
     let mut stdio = [-1; sys::MAX_FDS];
     match cell.arena.receive(cell.command, &mut stdio) {
         Ok(true) => {}
         // The host is gone; the zygote sees it too.
         Ok(false) => sys::exit(0),
-        Err(error) => fail(cell, (Stage::Receive, error)),
+        Err(error) => fail(cell, cell.command, (Stage::Receive, error)),
     }
     for (place, descriptor) in cell.stdio.iter().zip(stdio) {
         place.store(descriptor, SeqCst);
@@ -137,14 +146,14 @@ pub(crate) fn main(cell: &'static Cell) -> ! {
         Ok(Some(done)) => Answer::Done(done).send(cell.command, -1),
         // The zygote has claimed the report.
         Ok(None) => {}
-        Err(failure) => fail(cell, failure),
+        Err(failure) => fail(cell, cell.command, failure),
     }
     sys::exit(0)
 }
 
-fn fail(cell: &Cell, (stage, errno): Failure) -> ! {
+fn fail(cell: &Cell, listens: RawFd, (stage, errno): Failure) -> ! {
     cell.state.store(ENDED, SeqCst);
-    cell.answer_failure(stage as u64, errno as i32);
+    cell.answer_failure(listens, stage as u64, errno as i32);
     sys::exit(1)
 }
 
@@ -276,7 +285,11 @@ fn run(cell: &'static Cell, order: Order) -> Result<Option<Done>, Failure> {
     // The zygote notes a wish to stop before it looks at the state.
     let stop = Stopped::from_word(cell.stop.load(SeqCst));
     if stop != Stopped::No {
-        return Ok(claim(cell).then_some(Done { stopped: stop, ..Done::default() }));
+        return Ok(claim(cell).then_some(Done {
+            generation: cell.generation.load(SeqCst),
+            stopped: stop,
+            ..Done::default()
+        }));
     }
     let first_check = order.wall_ns.min(order.cpu_ns / cell.cpus.max(1));
     sys::set_timer(cell.timer, started.saturating_add(first_check));
@@ -322,7 +335,7 @@ fn run(cell: &'static Cell, order: Order) -> Result<Option<Done>, Failure> {
     sys::set_timer(cell.timer, 0);
     let [stage, errno] = [0, 1].map(|index: usize| cell.failure[index].load(SeqCst));
     if stage != 0 {
-        cell.answer_failure(stage, i32::try_from(errno).unwrap_or(0));
+        cell.answer_failure(cell.command, stage, i32::try_from(errno).unwrap_or(0));
         return Ok(None);
     }
     let mut done = measure(cell, wall_ns, reaped.max_rss);
@@ -364,6 +377,7 @@ pub(crate) fn measure(cell: &Cell, wall_ns: u64, max_rss: u64) -> Done {
     let unknown = Space { bytes_free: 1, files_free: 1, ..Space::default() };
     let space = sys::space(cell.work_folder.load(SeqCst)).unwrap_or(unknown);
     Done {
+        generation: cell.generation.load(SeqCst),
         stopped: if usage.oom_kills > 0 { Stopped::Memory } else { Stopped::No },
         cpu_ns: usage.cpu_ns,
         user_ns: usage.user_ns,

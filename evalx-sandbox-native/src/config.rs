@@ -56,6 +56,9 @@ pub struct NativeConfig {
     /// Sessions that can be open at once; more wait. 1 to 1024, by default
     /// twice the number of processors.
     pub slots: usize,
+    /// Slots made beyond those, so that one is always prepared while another
+    /// is cleaned up behind its last session. By default the number of processors.
+    pub spares: usize,
     /// Which control group the slots are made in.
     pub cgroup: Cgroup,
     /// Which executable the slots are started from.
@@ -74,8 +77,10 @@ pub struct NativeConfig {
 
 impl Default for NativeConfig {
     fn default() -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
-            slots: 2 * std::thread::available_parallelism().map_or(1, usize::from),
+            slots: 2 * processors,
+            spares: processors,
             cgroup: Cgroup::default(),
             launcher: Launcher::default(),
             readable: Vec::new(),
@@ -91,6 +96,13 @@ impl NativeConfig {
     #[must_use]
     pub fn with_slots(mut self, slots: usize) -> Self {
         self.slots = slots;
+        self
+    }
+
+    /// Sets the number of [`spares`](Self::spares).
+    #[must_use]
+    pub fn with_spares(mut self, spares: usize) -> Self {
+        self.spares = spares;
         self
     }
 

@@ -106,7 +106,7 @@ impl Fleet {
             slots: config.slots,
             next: AtomicU64::new(0),
         };
-        for _ in 0..config.slots {
+        for _ in 0..config.slots + config.spares {
             let slot = fleet.make(shape)?;
             fleet.idle().push_back(slot);
         }
@@ -138,12 +138,10 @@ impl Fleet {
             Ok(_) => return Err(NativeError::Silent("its socket is full")),
             Err(error) => return Err(NativeError::Talk(error.into())),
         }
-        let stream = |stream: StdStream| {
-            stream.set_nonblocking(true)?;
-            UnixStream::from_std(stream)
-        };
-        let command = stream(command).map_err(NativeError::Talk)?;
-        let control = stream(control).map_err(NativeError::Talk)?;
+        for stream in [&command, &control] {
+            stream.set_nonblocking(true).map_err(NativeError::Talk)?;
+        }
+        let command = UnixStream::from_std(command).map_err(NativeError::Talk)?;
         #[expect(clippy::cast_possible_truncation, reason = "the index is below the block's size")]
         let owner = self
             .instance

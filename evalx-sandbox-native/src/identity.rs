@@ -81,14 +81,14 @@ fn set_no_new_privileges() -> io::Result<()> {
     Ok(sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1)?)
 }
 
-/// Tells the host on a slot's command socket why there is no slot.
-pub(crate) fn report(command: RawFd, message: &str) {
+/// Tells the host on a slot's control socket why there is no slot.
+pub(crate) fn report(control: RawFd, message: &str) {
     // Told apart from an answer by its first word, which answers never have.
     let mut bytes = u64::MAX.to_ne_bytes().to_vec();
     bytes.extend_from_slice(message.as_bytes());
     bytes.truncate(8 * crate::wire::ANSWER_WORDS);
     bytes.resize(8 * crate::wire::ANSWER_WORDS, 0);
-    let _ = sys::send(command, &bytes, -1);
+    let _ = sys::send(control, &bytes, -1);
 }
 
 /// Maps an ordinary user's own launcher to the one uid it has.

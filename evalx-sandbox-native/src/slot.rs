@@ -1,7 +1,8 @@
 //! [`Slot`]: the host's end of a zygote and its cells.
 
 use std::io::IoSlice;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream as StdStream;
 use std::sync::Arc;
 
 use nix::sys::socket::{ControlMessage, MsgFlags, Shutdown, send, sendmsg, shutdown};
@@ -11,7 +12,7 @@ use tokio::net::UnixStream;
 use crate::error::NativeError;
 use crate::files::Owner;
 use crate::sys;
-use crate::wire::{ANSWER_WORDS, Answer, Control, Shape, Stopped};
+use crate::wire::{ANSWER_WORDS, Answer, Control, Done, Shape, Stopped};
 
 /// A work folder that is ready for a session.
 #[derive(Clone, Debug)]
@@ -26,7 +27,9 @@ pub(crate) struct WorkFolder {
 pub(crate) struct Slot {
     pub(crate) index: u64,
     command: UnixStream,
-    control: UnixStream,
+    /// Not known to the runtime: what comes here is looked for when it is
+    /// needed, and wakes nobody before.
+    control: StdStream,
     generation: u64,
     shape: Shape,
     owner: Owner,
@@ -37,7 +40,7 @@ impl Slot {
     pub(crate) const fn new(
         index: u64,
         command: UnixStream,
-        control: UnixStream,
+        control: StdStream,
         shape: Shape,
         owner: Owner,
     ) -> Self {
@@ -95,9 +98,18 @@ impl Slot {
 
     /// Tells the zygote something, after what it has still to read.
     async fn tell(&self, control: Control) {
-        let told = || self.control(control).map_err(std::io::Error::from);
-        // A slot that can't be told is dead, and its end is seen elsewhere.
-        let _ = self.control.async_io(Interest::WRITABLE, told).await;
+        while let Err(NativeError::Talk(error)) = self.control(control) {
+            // A slot that can't be told is dead, and its end is seen elsewhere.
+            if error.kind() != std::io::ErrorKind::WouldBlock || self.wait(Interest::WRITABLE).await.is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    /// Waits until the control socket is ready, which is rarely needed.
+    async fn wait(&self, interest: Interest) -> std::io::Result<()> {
+        UnixStream::from_std(self.control.try_clone()?)?.ready(interest).await.map(drop)
     }
 
     /// Waits until the session asked for last is prepared.
@@ -106,7 +118,7 @@ impl Slot {
             return Ok(folder.clone());
         }
         loop {
-            match self.receive().await? {
+            match self.prepared().await? {
                 (Answer::Ready { generation }, Some(descriptor)) if generation == self.generation => {
                     let folder = WorkFolder { descriptor: Arc::new(descriptor), owner: self.owner };
                     self.ready = Some(folder.clone());
@@ -131,30 +143,28 @@ impl Slot {
     ///
     /// No answer is lost if the future is dropped.
     pub(crate) async fn answer(&self) -> Result<Answer, NativeError> {
-        self.receive().await.map(|(answer, _)| answer)
+        loop {
+            let receive = || receive(self.command.as_raw_fd());
+            let received = self.command.async_io(Interest::READABLE, receive).await;
+            let (answer, _) = understand(received.map_err(NativeError::Talk)?)?;
+            let (Answer::Ready { generation }
+            | Answer::Done(Done { generation, .. })
+            | Answer::Failed { generation, .. }) = answer;
+            if generation == self.generation {
+                return Ok(answer);
+            }
+        }
     }
 
-    async fn receive(&self) -> Result<(Answer, Option<OwnedFd>), NativeError> {
-        let mut bytes = [0; ANSWER_WORDS * 8];
-        let mut fds = [-1; sys::MAX_FDS];
-        let length = self
-            .command
-            .async_io(Interest::READABLE, || {
-                Ok(sys::receive(self.command.as_raw_fd(), &mut bytes, &mut fds)?)
-            })
-            .await
-            .map_err(NativeError::Talk)?;
-        let descriptor = sys::own(fds[0]);
-        if length == 0 {
-            return Err(NativeError::SlotDied);
-        }
-        if bytes.starts_with(&u64::MAX.to_ne_bytes()) {
-            let text = String::from_utf8_lossy(&bytes[8..]);
-            return Err(NativeError::Slot(text.trim_end_matches('\0').to_owned()));
-        }
-        match Answer::decode(&bytes) {
-            Some(answer) if length == bytes.len() => Ok((answer, descriptor)),
-            _ => Err(NativeError::SlotDied),
+    /// Waits for what the zygote or a cell says of a session's preparation.
+    async fn prepared(&self) -> Result<(Answer, Option<OwnedFd>), NativeError> {
+        loop {
+            match receive(self.control.as_raw_fd()) {
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    self.wait(Interest::READABLE).await.map_err(NativeError::Talk)?;
+                }
+                received => return understand(received.map_err(NativeError::Talk)?),
+            }
         }
     }
 
@@ -178,12 +188,28 @@ impl Slot {
     }
 }
 
-impl From<NativeError> for std::io::Error {
-    /// Keeps what the runtime has to see: that a socket is full.
-    fn from(error: NativeError) -> Self {
-        match error {
-            NativeError::Talk(error) => error,
-            other => Self::other(other),
-        }
+/// What came over a socket.
+struct Received {
+    bytes: [u8; ANSWER_WORDS * 8],
+    length: usize,
+    descriptor: Option<OwnedFd>,
+}
+
+fn receive(socket: RawFd) -> std::io::Result<Received> {
+    let mut bytes = [0; ANSWER_WORDS * 8];
+    let mut fds = [-1; sys::MAX_FDS];
+    let length = sys::receive(socket, &mut bytes, &mut fds)?;
+    Ok(Received { bytes, length, descriptor: sys::own(fds[0]) })
+}
+
+fn understand(received: Received) -> Result<(Answer, Option<OwnedFd>), NativeError> {
+    let Received { bytes, length, descriptor } = received;
+    if length != bytes.len() {
+        return Err(NativeError::SlotDied);
     }
+    if bytes.starts_with(&u64::MAX.to_ne_bytes()) {
+        let text = String::from_utf8_lossy(&bytes[8..]);
+        return Err(NativeError::Slot(text.trim_end_matches('\0').to_owned()));
+    }
+    Answer::decode(&bytes).map(|answer| (answer, descriptor)).ok_or(NativeError::SlotDied)
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use evalx_core::{
@@ -19,8 +20,17 @@ use crate::wire::{Answer, Stopped};
 /// The program's ends: stdin, stdout, stderr, or one terminal.
 pub(crate) type Ends = Vec<OwnedFd>;
 
-/// How much is read at once.
+/// How long a terminal's end may take to come when its last writer is dead.
+const HANG_UP: Duration = Duration::from_secs(1);
+
+/// How long output may wait when the program has just begun.
+const PATIENCE: Duration = Duration::from_millis(2);
+
+/// How much is read at once of a stream that is watched: all that a pipe holds.
 const PIECE: usize = 64 << 10;
+
+/// How much is read at once of what a short program left.
+const SMALL_PIECE: usize = 4 << 10;
 
 /// Where stdin goes and what is left of it.
 enum Feed {
@@ -37,6 +47,8 @@ struct Drain {
 
 enum Source {
     Ended,
+    /// Not yet known to the runtime.
+    Unwatched(OwnedFd),
     /// A pipe, or the master of a terminal: both are read alike.
     Open(pipe::Receiver),
 }
@@ -65,7 +77,7 @@ impl Host {
             controls,
             limit: limit.as_u64(),
             stopped: false,
-            buffer: vec![0; PIECE].into_boxed_slice(),
+            buffer: vec![0; SMALL_PIECE].into_boxed_slice(),
         };
         let ends = match stdio {
             Stdio::Joined { stdin, stdout } => {
@@ -139,6 +151,14 @@ impl Host {
     /// Feeds, drains and controls the step until it has answered and all its
     /// output is delivered.
     pub(crate) async fn attend(&mut self, slot: &Slot, io: &mut dyn StepIo) -> Result<Answer, NativeError> {
+        if let Some(answer) = self.wait_for_a_short_program(slot).await {
+            let answer = answer?;
+            self.deliver_rest(slot, io).await;
+            return Ok(answer);
+        }
+        self.buffer = vec![0; PIECE].into_boxed_slice();
+        self.stdout.source.watch().map_err(NativeError::Talk)?;
+        self.stderr.source.watch().map_err(NativeError::Talk)?;
         let answer = loop {
             // Every branch is cancel-safe: the runtime keeps readiness, and
             // what was taken off a stream is kept in `self`.
@@ -157,14 +177,51 @@ impl Host {
                 self.deliver(stream, length, slot, io).await;
             }
         };
-        // The tree is dead: what is in the pipes is all that comes.
+        self.deliver_rest(slot, io).await;
+        Ok(answer)
+    }
+
+    /// Most programs are over before it pays to look at their output as it
+    /// comes: each look wakes this thread in the middle of the program. What
+    /// they write meanwhile waits in the pipes.
+    async fn wait_for_a_short_program(&mut self, slot: &Slot) -> Option<Result<Answer, NativeError>> {
+        if self.terminal.is_some() || !matches!(self.feed, Feed::Done) {
+            return None;
+        }
+        let patience = tokio::time::sleep(PATIENCE);
+        tokio::pin!(patience);
+        loop {
+            // Cancel-safe, as in `attend`.
+            tokio::select! {
+                biased;
+                control = next_control(&mut self.controls) => self.control(control, slot).await,
+                answer = slot.answer() => return Some(answer),
+                () = &mut patience => return None,
+            }
+        }
+    }
+
+    /// The tree is dead: what is in the pipes is all that comes.
+    async fn deliver_rest(&mut self, slot: &Slot, io: &mut dyn StepIo) {
         self.feed = Feed::Done;
+        if self.terminal.is_some() {
+            // What was written to a terminal reaches its master a moment later,
+            // and is followed by its end.
+            let end = async {
+                while !matches!(self.stdout.source, Source::Ended) {
+                    self.stdout.source.readable().await;
+                    if let Some(length) = self.read(OutputStream::Stdout) {
+                        self.deliver(OutputStream::Stdout, length, slot, io).await;
+                    }
+                }
+            };
+            let _ = tokio::time::timeout(HANG_UP, end).await;
+        }
         for stream in [OutputStream::Stdout, OutputStream::Stderr] {
             while let Some(length) = self.rest(stream) {
                 self.deliver(stream, length, slot, io).await;
             }
         }
-        Ok(answer)
     }
 
     fn drain(&mut self, stream: OutputStream) -> &mut Drain {
@@ -189,9 +246,13 @@ impl Host {
             OutputStream::Stdout => &mut self.stdout,
             OutputStream::Stderr => &mut self.stderr,
         };
-        let Source::Open(receiver) = &drain.source else { return None };
         // Past the runtime, which may not have heard yet that there is something.
-        nix::unistd::read(receiver, &mut self.buffer).ok().filter(|length| *length > 0)
+        let read = match &drain.source {
+            Source::Ended => return None,
+            Source::Unwatched(descriptor) => nix::unistd::read(descriptor, &mut self.buffer),
+            Source::Open(receiver) => nix::unistd::read(receiver, &mut self.buffer),
+        };
+        read.ok().filter(|length| *length > 0)
     }
 
     async fn deliver(&mut self, stream: OutputStream, length: usize, slot: &Slot, io: &mut dyn StepIo) {
@@ -254,13 +315,10 @@ impl Feed {
             Self::Stream { sender, source, pending } => {
                 if pending.is_empty() {
                     let mut piece = vec![0; PIECE];
-                    match source.read(&mut piece).await {
-                        Ok(length @ 1..) => {
-                            piece.truncate(length);
-                            *pending = piece.into();
-                            return;
-                        }
-                        _ => {}
+                    if let Ok(length @ 1..) = source.read(&mut piece).await {
+                        piece.truncate(length);
+                        *pending = piece.into();
+                        return;
                     }
                 } else if push(sender, pending).await.is_ok() {
                     return;
@@ -289,27 +347,36 @@ impl Drain {
     fn pipe(&mut self) -> io::Result<OwnedFd> {
         let (reader, writer) = io::pipe()?;
         nonblocking(&reader)?;
-        self.source = Source::Open(pipe::Receiver::from_owned_fd(reader.into())?);
+        self.source = Source::Unwatched(reader.into());
         Ok(writer.into())
     }
 }
 
 impl Source {
+    /// Makes it known to the runtime.
+    fn watch(&mut self) -> io::Result<()> {
+        *self = match std::mem::replace(self, Self::Ended) {
+            Self::Unwatched(descriptor) => Self::Open(pipe::Receiver::from_owned_fd(descriptor)?),
+            other => other,
+        };
+        Ok(())
+    }
+
     /// Waits until there is something to read, or the end; for ever after it.
     async fn readable(&self) {
         let ready = match self {
-            Self::Ended => return std::future::pending().await,
+            Self::Ended | Self::Unwatched(_) => return std::future::pending().await,
             Self::Open(receiver) => receiver.readable().await.is_ok(),
         };
         if !ready {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 
     /// Reads what is there, without waiting; `None` if nothing is.
     fn read(&mut self, buffer: &mut [u8]) -> Option<usize> {
         let result = match self {
-            Self::Ended => return None,
+            Self::Ended | Self::Unwatched(_) => return None,
             Self::Open(receiver) => receiver.try_read(buffer),
         };
         match result {

@@ -201,6 +201,8 @@ pub(crate) enum Answer {
 /// How a step went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Done {
+    /// Of which session: the answer to a step that was dropped may come late.
+    pub(crate) generation: u64,
     pub(crate) stopped: Stopped,
     /// The wait status of the main process; `None` if it died with its cell.
     pub(crate) status: Option<i32>,
@@ -232,7 +234,7 @@ impl Answer {
             Self::Failed { generation, stage, errno } => {
                 words[..4].copy_from_slice(&[3, stage, u64::from(errno.unsigned_abs()), generation]);
             }
-            Self::Done(done) => words[..19].copy_from_slice(&[
+            Self::Done(done) => words[..20].copy_from_slice(&[
                 2,
                 done.stopped as u64,
                 u64::from(done.status.is_some()),
@@ -252,6 +254,7 @@ impl Answer {
                 u64::from(done.syscall.cast_unsigned()),
                 done.files_used,
                 u64::from(done.files_full),
+                done.generation,
             ]),
         }
         to_bytes(words)
@@ -281,6 +284,7 @@ impl Answer {
                 syscall: small(16),
                 files_used: word(17),
                 files_full: word(18) == 1,
+                generation: word(19),
             })),
             3 => Some(Self::Failed { generation: word(3), stage: word(1), errno: small(2) }),
             _ => None,

@@ -17,7 +17,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::cell::{self, Cell, Filters, IDLE, RUNNING, STOPPING};
-use crate::cgroup::meter::{Group, Meter, PIDS_FILES, STEP_FILES, V1, V2};
+use crate::cgroup::meter::{Group, MEMORY_FILES, Meter, OOM_CONTROL, PIDS_FILES, STEP_FILES, V1, V2};
 use crate::identity;
 use crate::rootfs;
 use crate::seccomp;
@@ -73,10 +73,10 @@ pub(crate) fn main(setup: Setup) -> ! {
 }
 
 fn become_zygote(setup: Setup) -> Result<Zygote, ()> {
-    let command = setup.command.as_raw_fd();
+    let (command, control) = (setup.command.as_raw_fd(), setup.control.as_raw_fd());
     let refuse = |what: &str, error: &dyn std::fmt::Display| {
         let message = format!("{what}: {error}");
-        identity::report(command, &message);
+        identity::report(control, &message);
     };
     setup.group.enter().map_err(|error| refuse("could not enter the slot's cgroup", &error))?;
     let (meter, oom_events) =
@@ -84,11 +84,14 @@ fn become_zygote(setup: Setup) -> Result<Zygote, ()> {
     setup.stage.enter().map_err(|error| refuse("could not make the slot's root", &error))?;
     identity::become_slot(setup.owner, &setup.sync)
         .map_err(|error| refuse("could not make the slot's namespaces", &error))?;
-    let cell = make_cell(command, meter).map_err(|error| refuse("could not prepare cells", &error))?;
+    if let Meter::V2(v2) = &meter {
+        settle(v2.folder).map_err(|error| refuse("could not divide the slot's cgroup", &error))?;
+    }
+    let cell =
+        make_cell(command, control, meter).map_err(|error| refuse("could not prepare cells", &error))?;
     let cell_stack = Stack::new(256 << 10).map_err(|error| refuse("could not map a cell's stack", &error))?;
-    let control = setup.control.as_raw_fd();
-    // They live as long as the process.
-    std::mem::forget(setup);
+    // Its descriptors stay open as long as the process lives.
+    Box::leak(Box::new(setup));
     Ok(Zygote {
         cell: Box::leak(Box::new(cell)),
         cell_stack: Box::leak(Box::new(cell_stack)),
@@ -116,14 +119,32 @@ fn meter(setup: &Setup) -> Result<(Meter, RawFd), Errno> {
     let [memory, pids, cpuacct, ..] = setup.group.folders.as_slice() else { return Err(Errno::EINVAL) };
     let memory = folder(memory)?;
     let v1 = V1::new(memory, folder(cpuacct)?, folder(pids)?)?;
-    let events = sys::event_counter()?;
-    let register = sys::open(memory, c"cgroup.event_control", libc::O_WRONLY)?;
-    sys::write(register, format!("{events} {}", v1.oom_control).as_bytes())?;
-    sys::close(register);
-    Ok((Meter::V1(v1), events))
+    Ok((Meter::V1(v1), sys::event_counter()?))
 }
 
-fn make_cell(command: RawFd, meter: Meter) -> Result<Cell, Errno> {
+/// Moves from the slot's group to a leaf of it, and hands its controllers down
+/// to the groups of steps.
+///
+/// The cgroup namespace was entered before, and has its root at the slot's
+/// group: where hierarchies are mounted with `nsdelegate`, a step's group must
+/// lie within the namespace of who makes a process in it.
+fn settle(folder: RawFd) -> Result<(), Errno> {
+    nix::sys::stat::mkdirat(sys::borrow(folder), "zygote", Mode::from_bits_truncate(0o755))?;
+    write_file(folder, "zygote/cgroup.procs", b"0")?;
+    let mut text = [0; 256];
+    let file = sys::open(folder, c"cgroup.controllers", libc::O_RDONLY)?;
+    let length = sys::read(file, &mut text)?;
+    sys::close(file);
+    let available = String::from_utf8_lossy(text.get(..length).unwrap_or(&[])).into_owned();
+    for controller in ["memory", "pids", "cpu"] {
+        if available.split_whitespace().any(|name| name == controller) {
+            write_file(folder, "cgroup.subtree_control", format!("+{controller}").as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+fn make_cell(command: RawFd, control: RawFd, meter: Meter) -> Result<Cell, Errno> {
     let filters = Filters {
         base: seccomp::base(),
         last: seccomp::last(Network::None),
@@ -134,6 +155,7 @@ fn make_cell(command: RawFd, meter: Meter) -> Result<Cell, Errno> {
     let zero = || AtomicU64::new(0);
     Ok(Cell {
         command,
+        control,
         timer: sys::timer()?,
         zygote_proc: sys::open(libc::AT_FDCWD, c"/proc", libc::O_PATH | libc::O_DIRECTORY)?,
         null: sys::open(libc::AT_FDCWD, c"/dev/null", libc::O_RDWR)?,
@@ -181,7 +203,17 @@ impl Zygote {
                 result => result?,
             };
             for (poll, place) in polls.iter().zip(places) {
-                ready[place] = poll.any().unwrap_or(true);
+                let seen = poll.revents().unwrap_or(PollFlags::POLLIN);
+                // A listener whose last program has ended says so by hanging
+                // up; to ask it for a call would then wait for ever.
+                ready[place] = if watched[place] == listener {
+                    if !seen.contains(PollFlags::POLLIN) && !seen.is_empty() {
+                        Cell::close(&self.cell.listener);
+                    }
+                    seen.contains(PollFlags::POLLIN)
+                } else {
+                    !seen.is_empty()
+                };
             }
         }
         let [control, timer, oom, listener] = ready;
@@ -238,7 +270,7 @@ impl Zygote {
         self.cell.set_shape(shape);
         match self.filter(shape) {
             Ok(()) => self.spawn(false),
-            Err(error) => self.cell.answer_failure(Stage::Filter as u64, error as i32),
+            Err(error) => self.cell.answer_failure(self.control, Stage::Filter as u64, error as i32),
         }
     }
 
@@ -282,7 +314,7 @@ impl Zygote {
         match made {
             Ok(pid) => self.pid = Some(pid),
             Err((stage, errno)) => {
-                cell.answer_failure(stage as u64, errno as i32);
+                cell.answer_failure(cell.listens_to(), stage as u64, errno as i32);
             }
         }
     }
@@ -290,12 +322,25 @@ impl Zygote {
     /// Gives the next step cgroups whose figures start at nothing.
     fn fresh_group(&self) -> Result<(), Errno> {
         match &self.cell.meter {
-            // The peak can't be reset, but one that only ever saw single
-            // processes needs no reset: it can't hide a larger one.
-            Meter::V1(v1) if v1.pids.folder.load(SeqCst) >= 0 && v1.processes_peak_is_fresh() => Ok(()),
-            Meter::V1(v1) => replace_group(v1.pids_folder, &v1.pids, &PIDS_FILES, |group| {
-                write_file(group, "cgroup.procs", b"0")
-            }),
+            Meter::V1(v1) => {
+                // Its peak can't be reset, but one that only ever saw single
+                // processes needs no reset: it can't hide a larger one.
+                if !(v1.pids.is_made() && v1.processes_peak_is_fresh()) {
+                    replace_group(v1.pids_folder, &v1.pids, &PIDS_FILES, |group| {
+                        write_file(group, "cgroup.procs", b"0")
+                    })?;
+                }
+                // What is charged to the old group falls to the one above.
+                if !(v1.memory.is_made() && v1.memory_is_fresh()) {
+                    replace_group(v1.memory_folder, &v1.memory, &MEMORY_FILES, |group| {
+                        write_file(group, "cgroup.procs", b"0")
+                    })?;
+                    v1.memory_was_renewed();
+                    let watch = format!("{} {}", self.oom_events, v1.memory.file(OOM_CONTROL));
+                    write_file(v1.memory.folder.load(SeqCst), "cgroup.event_control", watch.as_bytes())?;
+                }
+                Ok(())
+            }
             Meter::V2(v2) => replace_group(v2.folder, &v2.step, &STEP_FILES, |_| Ok(())),
             Meter::None => Ok(()),
         }

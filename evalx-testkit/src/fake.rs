@@ -451,8 +451,7 @@ impl Session for FakeSession {
             spec: self.spec.clone(),
             program: program.clone(),
             arguments: step.arguments.iter().map(|argument| text(argument)).collect(),
-            environment: step.environment.iter().map(|(name, value)| (text(name), text(value)))
-                .collect(),
+            environment: step.environment.iter().map(|(name, value)| (text(name), text(value))).collect(),
             stdin,
             files: self.files.iter().map(|(path, file)| (path.clone(), file.0.clone())).collect(),
             joined,

@@ -1,5 +1,7 @@
 //! [`Filter`]: rules, in order, to a program of classic BPF.
 
+use std::collections::BTreeMap;
+
 use crate::sys::Instruction;
 
 /// What happens to a call.
@@ -32,7 +34,6 @@ pub(super) const ARCH: u32 = 0xc000_00b7;
 const LOAD: u16 = 0x20;
 const JUMP: u16 = 0x05;
 const JUMP_EQUAL: u16 = 0x15;
-#[cfg(target_arch = "x86_64")]
 const JUMP_GREATER_EQUAL: u16 = 0x35;
 const JUMP_ANY_BIT: u16 = 0x45;
 const RETURN: u16 = 0x06;
@@ -42,11 +43,25 @@ const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
 const ARGUMENTS: u32 = 16;
 
-/// A filter under construction. The first rule that fits a call decides.
+/// A filter under construction: what happens to calls, and to all others.
+///
+/// It becomes a binary tree over the numbers: the kernel tries a new filter
+/// for every call there is, and runs it each time for calls whose arguments
+/// count.
 #[derive(Debug)]
 pub(super) struct Filter {
-    program: Vec<Instruction>,
+    rules: BTreeMap<u32, Vec<Rule>>,
     otherwise: Action,
+}
+
+/// What happens if all tests hold; the first rule of a call that fits decides.
+#[derive(Debug)]
+struct Rule {
+    /// On the low half of which argument; without one, every use fits.
+    argument: Option<u32>,
+    /// The last either falls through to the action or skips it.
+    tests: Vec<Instruction>,
+    action: Action,
 }
 
 const fn instruction(code: u16, if_true: u8, if_false: u8, value: u32) -> Instruction {
@@ -56,8 +71,46 @@ const fn instruction(code: u16, if_true: u8, if_false: u8, value: u32) -> Instru
 impl Filter {
     /// A filter that does `otherwise` with what no rule names. Calls of
     /// another architecture kill; those of x32 are not there.
-    pub(super) fn new(otherwise: Action) -> Self {
-        let program = vec![
+    pub(super) const fn new(otherwise: Action) -> Self {
+        Self { rules: BTreeMap::new(), otherwise }
+    }
+
+    fn rule(&mut self, call: libc::c_long, argument: Option<u32>, tests: Vec<Instruction>, action: Action) {
+        self.rules.entry(number(call)).or_default().push(Rule { argument, tests, action });
+    }
+
+    /// Every use of a call.
+    pub(super) fn call(&mut self, call: libc::c_long, action: Action) {
+        self.rule(call, None, Vec::new(), action);
+    }
+
+    /// Uses whose argument has any of these bits.
+    pub(super) fn any_of(&mut self, call: libc::c_long, argument: u32, bits: u32, action: Action) {
+        self.rule(call, Some(argument), vec![instruction(JUMP_ANY_BIT, 0, 1, bits)], action);
+    }
+
+    /// Uses whose argument has none of these bits.
+    pub(super) fn none_set(&mut self, call: libc::c_long, argument: u32, bits: u32, action: Action) {
+        self.rule(call, Some(argument), vec![instruction(JUMP_ANY_BIT, 1, 0, bits)], action);
+    }
+
+    /// Uses whose argument is this value.
+    pub(super) fn equals(&mut self, call: libc::c_long, argument: u32, value: u32, action: Action) {
+        self.rule(call, Some(argument), vec![instruction(JUMP_EQUAL, 0, 1, value)], action);
+    }
+
+    /// Uses whose argument is none of these values.
+    pub(super) fn none_of(&mut self, call: libc::c_long, argument: u32, values: &[i32], action: Action) {
+        let tests = (0..values.len()).rev().zip(values).map(|(left, value)| {
+            // Over the tests left and the action.
+            let skip = u8::try_from(left + 1).expect("a rule has few values");
+            instruction(JUMP_EQUAL, skip, 0, value.cast_unsigned())
+        });
+        self.rule(call, Some(argument), tests.collect(), action);
+    }
+
+    pub(super) fn finish(self) -> Vec<Instruction> {
+        let mut program = vec![
             instruction(LOAD, 0, 0, ARCHITECTURE),
             instruction(JUMP_EQUAL, 1, 0, ARCH),
             instruction(RETURN, 0, 0, Action::Kill.code()),
@@ -67,69 +120,48 @@ impl Filter {
             #[cfg(target_arch = "x86_64")]
             instruction(RETURN, 0, 0, Action::Errno(libc::ENOSYS).code()),
         ];
-        Self { program, otherwise }
+        let rules: Vec<(u32, Vec<Rule>)> = self.rules.into_iter().collect();
+        program.extend(tree(&rules, self.otherwise));
+        program
     }
+}
 
-    /// Every use of a call.
-    pub(super) fn call(&mut self, call: libc::c_long, action: Action) {
-        self.program.push(instruction(JUMP_EQUAL, 0, 1, number(call)));
-        self.program.push(instruction(RETURN, 0, 0, action.code()));
+/// Finds a call's rules by halves.
+fn tree(rules: &[(u32, Vec<Rule>)], otherwise: Action) -> Vec<Instruction> {
+    if let [(number, rules)] = rules {
+        let body = body(rules, otherwise);
+        let skip = u8::try_from(body.len()).expect("a call has few rules");
+        let mut program = vec![instruction(JUMP_EQUAL, 0, skip, *number)];
+        program.extend(body);
+        program.push(instruction(RETURN, 0, 0, otherwise.code()));
+        return program;
     }
+    let Some((middle, _)) = rules.get(rules.len() / 2) else {
+        return vec![instruction(RETURN, 0, 0, otherwise.code())];
+    };
+    let (left, right) = rules.split_at(rules.len() / 2);
+    let left = tree(left, otherwise);
+    // A conditional jump reaches but 255 instructions; a plain one all.
+    let over = u32::try_from(left.len()).expect("a filter is short");
+    let mut program = vec![instruction(JUMP_GREATER_EQUAL, 0, 1, *middle), instruction(JUMP, 0, 0, over)];
+    program.extend(left);
+    program.extend(tree(right, otherwise));
+    program
+}
 
-    /// Uses whose argument has any of these bits.
-    pub(super) fn any_of(&mut self, call: libc::c_long, argument: u32, bits: u32, action: Action) {
-        self.with_argument(call, argument, &[instruction(JUMP_ANY_BIT, 0, 1, bits)], action);
-    }
-
-    /// Uses whose argument is this value.
-    pub(super) fn equals(&mut self, call: libc::c_long, argument: u32, value: u32, action: Action) {
-        self.with_argument(call, argument, &[instruction(JUMP_EQUAL, 0, 1, value)], action);
-    }
-
-    /// Uses whose argument, under `mask`, is this value.
-    pub(super) fn masked(
-        &mut self,
-        call: libc::c_long,
-        argument: u32,
-        mask: u32,
-        value: u32,
-        action: Action,
-    ) {
-        const AND: u16 = 0x54;
-        let tests = [instruction(AND, 0, 0, mask), instruction(JUMP_EQUAL, 0, 1, value)];
-        self.with_argument(call, argument, &tests, action);
-    }
-
-    /// Uses whose argument is none of these values.
-    pub(super) fn none_of(&mut self, call: libc::c_long, argument: u32, values: &[i32], action: Action) {
-        let mut tests = Vec::new();
-        for (left, value) in (0..values.len()).rev().zip(values) {
-            // Over the tests left and the return.
-            let skip = u8::try_from(left + 1).expect("a rule has few values");
-            tests.push(instruction(JUMP_EQUAL, skip, 0, value.cast_unsigned()));
+/// The rules of one call; always returns.
+fn body(rules: &[Rule], otherwise: Action) -> Vec<Instruction> {
+    let mut body = Vec::new();
+    for rule in rules {
+        if let Some(argument) = rule.argument {
+            // Little-endian on every architecture this builds for.
+            body.push(instruction(LOAD, 0, 0, ARGUMENTS + 8 * argument));
         }
-        self.with_argument(call, argument, &tests, action);
+        body.extend_from_slice(&rule.tests);
+        body.push(instruction(RETURN, 0, 0, rule.action.code()));
     }
-
-    /// `tests` on the low half of an argument, the last of which falls
-    /// through to the action or skips it; then the number again for the next rule.
-    fn with_argument(&mut self, call: libc::c_long, argument: u32, tests: &[Instruction], action: Action) {
-        // Little-endian on every architecture this builds for.
-        let low_half = ARGUMENTS + 8 * argument;
-        let body = tests.len() + 3;
-        self.program.push(instruction(JUMP_EQUAL, 1, 0, number(call)));
-        let over = u32::try_from(body).expect("a rule is short");
-        self.program.push(instruction(JUMP, 0, 0, over));
-        self.program.push(instruction(LOAD, 0, 0, low_half));
-        self.program.extend_from_slice(tests);
-        self.program.push(instruction(RETURN, 0, 0, action.code()));
-        self.program.push(instruction(LOAD, 0, 0, NUMBER));
-    }
-
-    pub(super) fn finish(mut self) -> Vec<Instruction> {
-        self.program.push(instruction(RETURN, 0, 0, self.otherwise.code()));
-        self.program
-    }
+    body.push(instruction(RETURN, 0, 0, otherwise.code()));
+    body
 }
 
 fn number(call: libc::c_long) -> u32 {
@@ -147,7 +179,7 @@ pub(super) fn interpret(
     let load = |offset: u32| match offset {
         NUMBER => number(call),
         ARCHITECTURE => arch,
-        offset => arguments[((offset - ARGUMENTS) / 8) as usize] as u32,
+        offset => u32::try_from(arguments[((offset - ARGUMENTS) / 8) as usize] & 0xffff_ffff).unwrap(),
     };
     let (mut at, mut value) = (0, 0u32);
     loop {
@@ -156,15 +188,14 @@ pub(super) fn interpret(
         let jump = |condition: bool| usize::from(if condition { step.if_true } else { step.if_false });
         match step.code {
             LOAD => value = load(step.value),
-            0x54 => value &= step.value,
             JUMP => at += step.value as usize,
             JUMP_EQUAL => at += jump(value == step.value),
-            0x35 => at += jump(value >= step.value),
+            JUMP_GREATER_EQUAL => at += jump(value >= step.value),
             JUMP_ANY_BIT => at += jump(value & step.value != 0),
             RETURN => {
                 return match step.value & 0xffff_0000 {
                     libc::SECCOMP_RET_ALLOW => Action::Allow,
-                    libc::SECCOMP_RET_ERRNO => Action::Errno((step.value & 0xffff) as i32),
+                    libc::SECCOMP_RET_ERRNO => Action::Errno((step.value & 0xffff).cast_signed()),
                     libc::SECCOMP_RET_USER_NOTIF => Action::Notify,
                     _ => Action::Kill,
                 };

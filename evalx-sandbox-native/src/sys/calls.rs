@@ -18,14 +18,14 @@ type Result<T> = std::result::Result<T, Errno>;
 /// for what it reads and writes, for as long as it does.
 #[inline]
 unsafe fn syscall(number: libc::c_long, arguments: [usize; 6]) -> Result<usize> {
-    let result: isize;
+    let result: i64;
     #[cfg(target_arch = "x86_64")]
     // SAFETY: the instruction clobbers rax, rcx and r11 alone; that the
     // arguments are right for the call is this function's own condition.
     unsafe {
         std::arch::asm!(
             "syscall",
-            inlateout("rax") number as isize => result,
+            inlateout("rax") number => result,
             in("rdi") arguments[0],
             in("rsi") arguments[1],
             in("rdx") arguments[2],
@@ -58,20 +58,65 @@ unsafe fn syscall(number: libc::c_long, arguments: [usize; 6]) -> Result<usize> 
         #[expect(clippy::cast_possible_truncation, reason = "an errno is at most 4095")]
         return Err(Errno::from_raw(-result as i32));
     }
-    Ok(result.cast_unsigned())
+    Ok(usize::try_from(result).unwrap_or(usize::MAX))
 }
 
-/// A call whose arguments are numbers or pointers that the caller vouches for.
+/// What fits in a register.
+trait Argument {
+    fn word(self) -> usize;
+}
+
+impl Argument for i32 {
+    /// With its sign, as the kernel expects of descriptors and the like.
+    fn word(self) -> usize {
+        (self as isize).cast_unsigned()
+    }
+}
+
+impl Argument for u32 {
+    fn word(self) -> usize {
+        self as usize
+    }
+}
+
+impl Argument for u64 {
+    #[expect(clippy::cast_possible_truncation, reason = "both architectures have 64 bits")]
+    fn word(self) -> usize {
+        self as usize
+    }
+}
+
+impl Argument for usize {
+    fn word(self) -> usize {
+        self
+    }
+}
+
+impl<T> Argument for *const T {
+    fn word(self) -> usize {
+        self.expose_provenance()
+    }
+}
+
+impl<T> Argument for *mut T {
+    fn word(self) -> usize {
+        self.expose_provenance()
+    }
+}
+
+/// A call whose arguments are numbers, or pointers to what lives until it returns.
 macro_rules! call {
     ($number:expr $(, $argument:expr)* $(,)?) => {{
-        let given = [$($argument as usize),*];
+        let given = [$(Argument::word($argument)),*];
         let mut arguments = [0usize; 6];
         arguments[..given.len()].copy_from_slice(&given);
-        // SAFETY: every pointer passed below comes from a reference or a CStr
-        // that lives until the call returns, with the length of its target.
+        // SAFETY: every pointer passed in this module comes from a reference
+        // or a CStr that lives until the call returns, with the length of its
+        // target, and is written through only if that is mutable.
         unsafe { syscall($number, arguments) }
     }};
 }
+
 fn fd(number: usize) -> RawFd {
     RawFd::try_from(number).unwrap_or(-1)
 }
@@ -174,10 +219,11 @@ pub(crate) fn set_controlling_terminal(descriptor: RawFd) -> Result<()> {
 /// Brings up the interface `lo` through any socket.
 pub(crate) fn loopback_up() -> Result<()> {
     let socket = fd(call!(libc::SYS_socket, libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)?);
+    const IFF_UP: u16 = 1;
     // `struct ifreq`: 16 bytes of name, then a union that starts with the flags.
     let mut request = [0u8; 40];
     request[..2].copy_from_slice(b"lo");
-    let [low, high] = (libc::IFF_UP as u16).to_ne_bytes();
+    let [low, high] = IFF_UP.to_ne_bytes();
     request[16] = low;
     request[17] = high;
     let result = call!(libc::SYS_ioctl, socket, libc::SIOCSIFFLAGS, request.as_ptr());
@@ -398,7 +444,7 @@ pub(crate) fn receive(socket: RawFd, buffer: &mut [u8], fds: &mut [RawFd; MAX_FD
     let bytes: [u8; 8 * (2 + MAX_FDS / 2)] = unsafe { std::mem::transmute(control) };
     let word = |at: usize| i32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
     if message[5] >= 16 && word(8) == libc::SOL_SOCKET && word(12) == libc::SCM_RIGHTS {
-        let count = (control[0] as usize).saturating_sub(16) / 4;
+        let count = usize::try_from(control[0]).unwrap_or(0).saturating_sub(16) / 4;
         for (index, slot) in fds.iter_mut().enumerate().take(count.min(MAX_FDS)) {
             *slot = word(16 + 4 * index);
         }

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use evalx_core::DynSandbox;
+use evalx_core::{DynSandbox, Isolation};
 use evalx_sandbox_native::{Cgroup, NativeConfig, NativeSandbox};
-use evalx_testkit::{Case, Suite};
+use evalx_testkit::{Case, Need, Suite};
 use traces::{Holdings, Traces, eventually};
 
 /// A state folder that no other process uses, so that what is left in it is ours.
@@ -28,6 +28,10 @@ pub(crate) fn config() -> NativeConfig {
     NativeConfig::default().with_slots(16).with_cgroup(cgroup).with_state_folder(state())
 }
 
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
+}
+
 /// A suite over one sandbox that all its cases share.
 pub(crate) fn suite(cases: Vec<Case>) -> Suite {
     /// What this process had before its first sandbox.
@@ -38,10 +42,18 @@ pub(crate) fn suite(cases: Vec<Case>) -> Suite {
         sandbox.ready().await?;
         Ok(Arc::new(sandbox) as DynSandbox)
     });
+    let suite = if is_root() {
+        suite
+    } else {
+        suite
+            .lacking(Need::Isolation(Isolation::Uid), "an ordinary user has but one uid")
+            .lacking(Need::Isolation(Isolation::Inodes), "an ordinary user can't make device nodes")
+    };
     suite.with_leak_check(|| {
         let left = Traces::of(&state(), std::process::id()).gone();
         // Tasks that cases have aborted end a moment later.
-        let held = BEFORE.get().map_or(Ok(()), |before| eventually(Duration::from_secs(5), || before.restored()));
+        let held =
+            BEFORE.get().map_or(Ok(()), |before| eventually(Duration::from_secs(5), || before.restored()));
         let removed = std::fs::remove_dir_all(state()).map_err(|error| error.to_string());
         left.and(held).and(removed)
     })

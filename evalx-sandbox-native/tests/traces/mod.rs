@@ -61,7 +61,10 @@ impl Traces {
     pub(crate) fn launchers(&self) -> Vec<i32> {
         let all = self.processes();
         let is_own = |pid: i32| all.iter().any(|process| process.own && process.pid == pid);
-        all.iter().filter(|process| process.own && !is_own(process.parent)).map(|process| process.pid).collect()
+        all.iter()
+            .filter(|process| process.own && !is_own(process.parent))
+            .map(|process| process.pid)
+            .collect()
     }
 
     /// The launchers' children, of which each slot has one.

@@ -40,5 +40,10 @@ pub(crate) const ATTACKS: &[Attack] = &[
     idle("waits_on_a_fifo", &["fifo-wait"]),
     idle("waits_on_its_own_lock", &["lock-wait"]),
     idle("holds_its_own_stdin_open", &["stdin-held-open"]).ends(&[End::Wall, End::Held]),
-    Attack::new(Class::Time, "flood_of_timers", &["timer-flood"]).ends(&[End::Held, End::Memory, End::Cpu]),
+    Attack::new(Class::Time, "flood_of_timers", &["timer-flood"]).ends(&[
+        End::Held,
+        End::Memory,
+        End::Cpu,
+        End::Wall,
+    ]),
 ];
