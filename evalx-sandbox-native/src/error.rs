@@ -72,6 +72,7 @@ impl NativeError {
         match self {
             Self::Start(error)
             | Self::Talk(error)
+            | Self::Files(error)
             | Self::Store(error)
             | Self::State { source: error, .. } => {
                 matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
