@@ -294,9 +294,10 @@ pub(crate) fn refused_call(listener: RawFd) -> Result<i32> {
     Ok(i32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
 }
 
-/// The version of Landlock that the kernel has; 0 for none.
+/// The version of Landlock that the kernel has; 0 for none, or for the first,
+/// which forbids every rename from one folder to another.
 pub(crate) fn landlock_version() -> usize {
-    call!(libc::SYS_landlock_create_ruleset, 0, 0, 1).unwrap_or(0)
+    call!(libc::SYS_landlock_create_ruleset, 0, 0, 1).ok().filter(|version| *version >= 2).unwrap_or(0)
 }
 
 /// A ruleset that handles these accesses to files and TCP ports, and scopes.
