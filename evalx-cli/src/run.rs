@@ -52,7 +52,7 @@ pub(crate) struct Arguments {
     /// A test: a file to read, and one that has what is to be written.
     #[arg(long = "test", value_name = "INPUT[:EXPECTED]", value_parser = parse_test_files)]
     tests: Vec<TestFiles>,
-    /// What makes an output right: exact, lines, tokens, float[:EPS], unordered, or a program.
+    /// What makes an output right: exact, lines, tokens, `float[:EPS]`, unordered, or a program.
     #[arg(long, value_name = "RULE|FILE", default_value = "lines")]
     checker: String,
     /// A program that talks to this one, and judges it.

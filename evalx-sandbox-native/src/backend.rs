@@ -145,7 +145,13 @@ fn capabilities(plan: &Plan, found: Found, privileged: bool) -> Capabilities {
         Plan::Rlimits => ["RLIMIT_AS", "RLIMIT_NPROC", "RLIMIT_CPU"],
     };
     let whole = Strength::Whole;
-    let inodes = if found.overlay { whole } else { Strength::None };
+    let (inodes, inodes_by) = match (found.overlay, privileged) {
+        (true, true) => (whole, "an overlay for each slot"),
+        (true, false) => {
+            (Strength::None, "an overlay for each slot, but the device nodes in /dev are the host's")
+        }
+        (false, _) => (Strength::None, "the kernel refuses overlays"),
+    };
     let wall = if found.landlock > 0 { whole } else { Strength::None };
     let mut capabilities = Capabilities::new("native")
         .with_limit(LimitKind::CpuTime, group, format!("{name} {cpu}, timer of the slot's zygote"))
@@ -159,11 +165,7 @@ fn capabilities(plan: &Plan, found: Found, privileged: bool) -> Capabilities {
         .with_limit(LimitKind::OpenFiles, Strength::PerProcess, "RLIMIT_NOFILE")
         .with_isolation(Isolation::Processes, whole, "PID namespace of each step")
         .with_isolation(Isolation::Files, whole, "mount namespace, pivoted read-only root")
-        .with_isolation(
-            Isolation::Inodes,
-            inodes,
-            if found.overlay { "an overlay for each slot" } else { "the kernel refuses overlays" },
-        )
+        .with_isolation(Isolation::Inodes, inodes, inodes_by)
         .with_isolation(Isolation::Network, whole, "network namespace, seccomp on sockets")
         .with_isolation(Isolation::Ipc, whole, "IPC namespace of each step")
         .with_isolation(Isolation::Syscalls, whole, "seccomp, no_new_privs, no capability")

@@ -1,9 +1,10 @@
 //! Control groups: which ones this process may use, found before anything starts.
 //!
-//! What a slot does with them is in [`slot`] (made by the launcher) and
-//! [`meter`] (limits and figures of one step).
+//! What a slot does with them is in [`slot`] (made by the launcher), [`renew`]
+//! (new ones for the next step) and [`meter`] (limits and figures of one step).
 
 pub(crate) mod meter;
+pub(crate) mod renew;
 pub(crate) mod slot;
 
 use std::fs;

@@ -182,7 +182,7 @@ pub(crate) fn keep(folder: &OwnedFd, owner: Owner, path: &SandboxPath, max: Byte
     let mut files = Vec::new();
     if is(&stat, SFlag::S_IFDIR) {
         let mut left = max;
-        keep_folder(file, path, None, &mut left, &mut files, DEEPEST)?;
+        keep_folder(&file, path, None, &mut left, &mut files, DEEPEST)?;
     } else {
         let executable = stat.st_mode & 0o111 != 0;
         files.push(ArtifactFile::new(None, read_regular(file, path, max)?, executable));
@@ -191,7 +191,7 @@ pub(crate) fn keep(folder: &OwnedFd, owner: Owner, path: &SandboxPath, max: Byte
 }
 
 fn keep_folder(
-    folder: OwnedFd,
+    folder: &OwnedFd,
     root: &SandboxPath,
     below: Option<&SandboxPath>,
     left: &mut ByteSize,
@@ -220,7 +220,7 @@ fn keep_folder(
         };
         let stat = fstat(&file).map_err(fail)?;
         if is(&stat, SFlag::S_IFDIR) {
-            keep_folder(file, root, Some(&path), left, files, depth - 1)?;
+            keep_folder(&file, root, Some(&path), left, files, depth - 1)?;
             continue;
         }
         if files.len() == MOST_FILES {

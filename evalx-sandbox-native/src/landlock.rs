@@ -23,8 +23,7 @@ const IOCTL_DEV: u64 = 1 << 15;
 /// Every file access that a version of Landlock knows.
 const fn known(version: usize) -> u64 {
     let bits = match version {
-        0 => 0,
-        1 => 13,
+        0 | 1 => 0,
         2 => 14,
         3 | 4 => 15,
         _ => 16,

@@ -164,7 +164,8 @@ impl Launcher {
     }
 
     fn spawn(&mut self, index: u64, command: OwnedFd, control: OwnedFd) -> io::Result<()> {
-        let owner = self.plan.uids.map(|first| first + index as u32 * identity::UIDS_PER_SLOT);
+        let serial = u32::try_from(index).map_err(io::Error::other)?;
+        let owner = self.plan.uids.map(|first| first + serial * identity::UIDS_PER_SLOT);
         let group = SlotGroup::make(&self.plan.cgroup, &self.plan.instance, index, owner)?;
         let folders = group.folders.clone();
         let unified = matches!(self.plan.cgroup, Plan::V2(_));

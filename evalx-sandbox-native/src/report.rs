@@ -161,7 +161,8 @@ mod tests {
             ..Done::default()
         };
         assert_eq!(outcome(all), Outcome::Cancelled);
-        let next = Done { stopped: Stopped::Syscall, syscall: libc::SYS_ptrace as i32, ..all };
+        let next =
+            Done { stopped: Stopped::Syscall, syscall: i32::try_from(libc::SYS_ptrace).unwrap(), ..all };
         assert_eq!(outcome(next), Outcome::ForbiddenSyscall("ptrace".to_owned()));
         let next = Done { stopped: Stopped::No, ..next };
         assert_eq!(outcome(next), Outcome::MemoryLimit);

@@ -20,7 +20,7 @@ const PROGRAM_FOLDERS: [&str; 7] = ["usr", "bin", "sbin", "lib", "lib32", "lib64
 
 /// What of `/etc` and `/var` toolchains need; the rest of the host's
 /// configuration is nobody's business. Names ending in `*` are prefixes.
-const CONFIGURATION: [&str; 19] = [
+const CONFIGURATION: [&str; 20] = [
     "etc/ld.so.cache",
     "etc/ld.so.conf",
     "etc/ld.so.conf.d",
@@ -37,6 +37,7 @@ const CONFIGURATION: [&str; 19] = [
     "etc/fpc*",
     "etc/kotlin",
     "etc/ghc",
+    "etc/gnucobol*",
     "etc/openal",
     "etc/ssl/openssl.cnf",
     "var/lib/ghc",

@@ -62,6 +62,7 @@ pub(crate) fn strict() -> Vec<Instruction> {
     // A thread is fine; a process is not.
     filter.none_set(libc::SYS_clone, 0, libc::CLONE_THREAD.cast_unsigned(), Action::Notify);
     filter.call(libc::SYS_clone3, Action::Errno(libc::ENOSYS));
+    spare_pid_one(&mut filter, Action::Notify);
     for call in ALLOWED.iter().chain(&[libc::SYS_clone]) {
         filter.call(*call, Action::Allow);
     }
@@ -91,8 +92,25 @@ fn arguments(filter: &mut Filter) {
     for call in [libc::SYS_socket, libc::SYS_socketpair] {
         filter.none_of(call, 0, &families, Action::Errno(libc::EAFNOSUPPORT));
     }
+    spare_pid_one(filter, Action::Errno(libc::EPERM));
     // Only the plain Linux personality, and asking which one it is.
     filter.none_of(libc::SYS_personality, 0, &[0, -1], Action::Errno(libc::EPERM));
+}
+
+/// PID 1 is ours. An ordinary user's program has its uid, and the kernel lets
+/// one change the limits and priorities of one's own.
+fn spare_pid_one(filter: &mut Filter, action: Action) {
+    for (call, argument) in [
+        (libc::SYS_prlimit64, 0),
+        (libc::SYS_sched_setaffinity, 0),
+        (libc::SYS_sched_setattr, 0),
+        (libc::SYS_sched_setparam, 0),
+        (libc::SYS_sched_setscheduler, 0),
+        (libc::SYS_setpriority, 1),
+        (libc::SYS_ioprio_set, 1),
+    ] {
+        filter.equals(call, argument, 1, action);
+    }
 }
 
 #[cfg(test)]
@@ -151,6 +169,6 @@ mod tests {
         assert_eq!(run(libc::SYS_socket, [1, 0]), Action::Notify);
         assert_eq!(run(libc::SYS_clone, [17, 0]), Action::Notify);
         assert_eq!(run(libc::SYS_clone, [libc::CLONE_THREAD as u64, 0]), Action::Allow);
-        assert_eq!(name(libc::SYS_socket as i32), "socket");
+        assert_eq!(name(i32::try_from(libc::SYS_socket).unwrap()), "socket");
     }
 }

@@ -315,13 +315,10 @@ impl Feed {
             Self::Stream { sender, source, pending } => {
                 if pending.is_empty() {
                     let mut piece = vec![0; PIECE];
-                    match source.read(&mut piece).await {
-                        Ok(length @ 1..) => {
-                            piece.truncate(length);
-                            *pending = piece.into();
-                            return;
-                        }
-                        _ => {}
+                    if let Ok(length @ 1..) = source.read(&mut piece).await {
+                        piece.truncate(length);
+                        *pending = piece.into();
+                        return;
                     }
                 } else if push(sender, pending).await.is_ok() {
                     return;
@@ -372,7 +369,7 @@ impl Source {
             Self::Open(receiver) => receiver.readable().await.is_ok(),
         };
         if !ready {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

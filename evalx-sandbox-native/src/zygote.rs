@@ -5,7 +5,7 @@
 //! runs, keeps the time. It is PID 1 of a namespace of its own, so that
 //! nothing of the slot outlives it, and it ends when the host is gone.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::SeqCst};
@@ -13,11 +13,10 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::S
 use evalx_core::Network;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::stat::Mode;
-use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::cell::{self, Cell, Filters, IDLE, RUNNING, STOPPING};
-use crate::cgroup::meter::{Group, Meter, PIDS_FILES, STEP_FILES, V1, V2};
+use crate::cgroup::meter::{Group, Meter, V1, V2};
+use crate::cgroup::renew;
 use crate::identity;
 use crate::rootfs;
 use crate::seccomp;
@@ -84,11 +83,14 @@ fn become_zygote(setup: Setup) -> Result<Zygote, ()> {
     setup.stage.enter().map_err(|error| refuse("could not make the slot's root", &error))?;
     identity::become_slot(setup.owner, &setup.sync)
         .map_err(|error| refuse("could not make the slot's namespaces", &error))?;
+    if let Meter::V2(v2) = &meter {
+        renew::settle(v2.folder).map_err(|error| refuse("could not divide the slot's cgroup", &error))?;
+    }
     let cell =
         make_cell(command, control, meter).map_err(|error| refuse("could not prepare cells", &error))?;
     let cell_stack = Stack::new(256 << 10).map_err(|error| refuse("could not map a cell's stack", &error))?;
-    // They live as long as the process.
-    std::mem::forget(setup);
+    // Its descriptors stay open as long as the process lives.
+    Box::leak(Box::new(setup));
     Ok(Zygote {
         cell: Box::leak(Box::new(cell)),
         cell_stack: Box::leak(Box::new(cell_stack)),
@@ -116,11 +118,7 @@ fn meter(setup: &Setup) -> Result<(Meter, RawFd), Errno> {
     let [memory, pids, cpuacct, ..] = setup.group.folders.as_slice() else { return Err(Errno::EINVAL) };
     let memory = folder(memory)?;
     let v1 = V1::new(memory, folder(cpuacct)?, folder(pids)?)?;
-    let events = sys::event_counter()?;
-    let register = sys::open(memory, c"cgroup.event_control", libc::O_WRONLY)?;
-    sys::write(register, format!("{events} {}", v1.oom_control).as_bytes())?;
-    sys::close(register);
-    Ok((Meter::V1(v1), events))
+    Ok((Meter::V1(v1), sys::event_counter()?))
 }
 
 fn make_cell(command: RawFd, control: RawFd, meter: Meter) -> Result<Cell, Errno> {
@@ -182,7 +180,17 @@ impl Zygote {
                 result => result?,
             };
             for (poll, place) in polls.iter().zip(places) {
-                ready[place] = poll.any().unwrap_or(true);
+                let seen = poll.revents().unwrap_or(PollFlags::POLLIN);
+                // A listener whose last program has ended says so by hanging
+                // up; to ask it for a call would then wait for ever.
+                ready[place] = if watched[place] == listener {
+                    if !seen.contains(PollFlags::POLLIN) && !seen.is_empty() {
+                        Cell::close(&self.cell.listener);
+                    }
+                    seen.contains(PollFlags::POLLIN)
+                } else {
+                    !seen.is_empty()
+                };
             }
         }
         let [control, timer, oom, listener] = ready;
@@ -268,37 +276,26 @@ impl Zygote {
         cell.stop.store(0, SeqCst);
         cell.failure[0].store(0, SeqCst);
         cell.state.store(IDLE, SeqCst);
-        let made = self.fresh_group().map_err(|error| (Stage::Cgroup, error)).and_then(|()| {
-            let mut flags = libc::CLONE_FILES | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
-            if !again {
-                flags |= libc::CLONE_NEWNS;
-            }
-            if cell.shape().loopback {
-                flags |= libc::CLONE_NEWNET;
-            }
-            let flags = CloneFlags { flags: u64::from(flags.cast_unsigned()), cgroup: -1 };
-            sys::spawn_sharing_memory(flags, self.cell_stack, cell::main, cell)
-                .map_err(|error| (Stage::Namespaces, error))
-        });
+        let made = renew::fresh(&self.cell.meter, self.oom_events)
+            .map_err(|error| (Stage::Cgroup, error))
+            .and_then(|()| {
+                let mut flags =
+                    libc::CLONE_FILES | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+                if !again {
+                    flags |= libc::CLONE_NEWNS;
+                }
+                if cell.shape().loopback {
+                    flags |= libc::CLONE_NEWNET;
+                }
+                let flags = CloneFlags { flags: u64::from(flags.cast_unsigned()), cgroup: -1 };
+                sys::spawn_sharing_memory(flags, self.cell_stack, cell::main, cell)
+                    .map_err(|error| (Stage::Namespaces, error))
+            });
         match made {
             Ok(pid) => self.pid = Some(pid),
             Err((stage, errno)) => {
                 cell.answer_failure(cell.listens_to(), stage as u64, errno as i32);
             }
-        }
-    }
-
-    /// Gives the next step cgroups whose figures start at nothing.
-    fn fresh_group(&self) -> Result<(), Errno> {
-        match &self.cell.meter {
-            // The peak can't be reset, but one that only ever saw single
-            // processes needs no reset: it can't hide a larger one.
-            Meter::V1(v1) if v1.pids.folder.load(SeqCst) >= 0 && v1.processes_peak_is_fresh() => Ok(()),
-            Meter::V1(v1) => replace_group(v1.pids_folder, &v1.pids, &PIDS_FILES, |group| {
-                write_file(group, "cgroup.procs", b"0")
-            }),
-            Meter::V2(v2) => replace_group(v2.folder, &v2.step, &STEP_FILES, |_| Ok(())),
-            Meter::None => Ok(()),
         }
     }
 
@@ -392,50 +389,4 @@ impl Zygote {
         let children = std::fs::read_to_string(format!("/proc/{cell}/task/{cell}/children")).ok()?;
         children.split_whitespace().next()?.parse().ok()
     }
-}
-
-/// Makes a new group below `parent` and opens its files; `enter` may move into
-/// it before the old one is removed.
-fn replace_group<const FILES: usize>(
-    parent: RawFd,
-    group: &Group<FILES>,
-    names: &[&CStr; FILES],
-    enter: impl FnOnce(RawFd) -> Result<(), Errno>,
-) -> Result<(), Errno> {
-    let name = |serial: u64| CString::new(format!("step-{serial}")).map_err(|_| Errno::EINVAL);
-    let serial = group.serial.fetch_add(1, SeqCst);
-    let next = name(serial + 1)?;
-    nix::sys::stat::mkdirat(sys::borrow(parent), next.as_c_str(), Mode::from_bits_truncate(0o755))?;
-    let folder = sys::open(parent, &next, libc::O_RDONLY | libc::O_DIRECTORY)?;
-    enter(folder)?;
-    let used = group.folder.swap(folder, SeqCst);
-    for (place, name) in group.files.iter().zip(names) {
-        Cell::close(place);
-        let file = sys::open(folder, name, libc::O_RDWR).or_else(|_| sys::open(folder, name, libc::O_RDONLY));
-        // Some kernels lack some; who needs one sees that it is not there.
-        place.store(file.unwrap_or(-1), SeqCst);
-    }
-    if used >= 0 {
-        sys::close(used);
-        remove_group(parent, &name(serial)?);
-    }
-    Ok(())
-}
-
-fn remove_group(parent: RawFd, name: &CStr) {
-    // Busy only if the kernel has not yet let go of the last process.
-    for _ in 0..100 {
-        match unlinkat(sys::borrow(parent), name, UnlinkatFlags::RemoveDir) {
-            Err(Errno::EBUSY) => sys::sleep_ns(100_000),
-            _ => return,
-        }
-    }
-}
-
-fn write_file(folder: RawFd, name: &str, bytes: &[u8]) -> Result<(), Errno> {
-    let name = CString::new(name).map_err(|_| Errno::EINVAL)?;
-    let file = sys::open(folder, &name, libc::O_WRONLY)?;
-    let result = sys::write(file, bytes);
-    sys::close(file);
-    result.map(drop)
 }

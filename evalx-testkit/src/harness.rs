@@ -9,7 +9,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use evalx_core::{Collect, DynSandbox, Limits, Result, SessionSpec, Step};
@@ -102,7 +102,8 @@ impl Suite {
         self
     }
 
-    /// What is asked once the sandbox was shut down: an error names what was left.
+    /// What is asked once the sandbox was shut down and dropped: an error names
+    /// what was left.
     #[must_use]
     pub fn with_leak_check(mut self, check: impl Fn() -> Result<(), String> + Send + Sync + 'static) -> Self {
         self.leak_check = Box::new(check);
@@ -126,7 +127,7 @@ impl Suite {
             Trial::ignorable_test(name, move || stage.run(index))
         });
         let conclusion = libtest_mimic::run(&arguments, trials.collect());
-        match stage.end() {
+        match Stage::end(stage) {
             Ok(()) => conclusion.exit_code(),
             Err(problem) => fail(&problem),
         }
@@ -223,18 +224,26 @@ impl Stage {
         Ok(Started { sandbox, probes, facilities })
     }
 
-    /// Shuts down what was started, if anything was.
-    fn end(&self) -> Result<(), String> {
-        let Some(Ok(started)) = self.started.get() else { return Ok(()) };
+    /// Shuts down and drops what was started, if anything was.
+    fn end(mut stage: Arc<Self>) -> Result<(), String> {
+        let Some(Ok(started)) = stage.started.get() else { return Ok(()) };
+        let name = started.sandbox.to_string();
         let shutdown = async { timeout(SHUTDOWN_TIME, started.sandbox.shutdown()).await };
-        match self.runtime.block_on(shutdown) {
-            Err(_) => return Err(format!("{} did not shut down in {SHUTDOWN_TIME:?}", started.sandbox)),
-            Ok(Err(error)) => {
-                return Err(format!("{} did not shut down well: {}", started.sandbox, error.chain()));
-            }
+        match stage.runtime.block_on(shutdown) {
+            Err(_) => return Err(format!("{name} did not shut down in {SHUTDOWN_TIME:?}")),
+            Ok(Err(error)) => return Err(format!("{name} did not shut down well: {}", error.chain())),
             Ok(Ok(())) => {}
         }
-        (self.suite.leak_check)().map_err(|left| format!("{} left something behind: {left}", started.sandbox))
+        // The last trial's thread lets go of the stage after its result is out.
+        let deadline = Instant::now() + SHUTDOWN_TIME;
+        loop {
+            match Arc::get_mut(&mut stage) {
+                Some(stage) => break drop(stage.started.take()),
+                None if Instant::now() < deadline => std::thread::park_timeout(Duration::from_millis(1)),
+                None => return Err(format!("the cases of {name} do not end")),
+            }
+        }
+        (stage.suite.leak_check)().map_err(|left| format!("{name} left something behind: {left}"))
     }
 }
 

@@ -31,6 +31,10 @@ pub(crate) struct Usage {
 /// step's limit being met early; the limit is rounded up by as much.
 const SLACK: u64 = 256 << 10;
 
+/// How much of earlier steps a memory group of v1 may hold. The zygote's own
+/// memory is charged to the group it was in when it took it.
+const RESIDUE: u64 = 4 << 20;
+
 /// The open files of a slot's groups.
 #[derive(Debug)]
 pub(crate) enum Meter {
@@ -45,16 +49,13 @@ pub(crate) enum Meter {
 
 #[derive(Debug)]
 pub(crate) struct V1 {
-    pub(crate) limit: RawFd,
-    /// Memory and swap together; negative where swap is not accounted.
-    pub(crate) limit_with_swap: RawFd,
-    pub(crate) usage: RawFd,
-    pub(crate) peak: RawFd,
-    pub(crate) oom_control: RawFd,
-    pub(crate) cpu: RawFd,
-    /// The slot's own folder in the pids hierarchy, and the group in use below it.
+    /// The slot's own folder in the memory hierarchy, and the group in use below it.
+    pub(crate) memory_folder: RawFd,
+    pub(crate) memory: Group<{ MEMORY_FILES.len() }>,
+    /// The same in the pids hierarchy.
     pub(crate) pids_folder: RawFd,
     pub(crate) pids: Group<{ PIDS_FILES.len() }>,
+    pub(crate) cpu: RawFd,
     /// The limit in force, to write it only when it changes.
     limit_now: AtomicU64,
     usage_before: AtomicU64,
@@ -77,6 +78,21 @@ pub(crate) struct Group<const FILES: usize> {
     pub(crate) serial: AtomicU64,
     pub(crate) files: [AtomicI32; FILES],
 }
+
+/// The files of a memory group of v1.
+pub(crate) const MEMORY_FILES: [&CStr; 5] = [
+    c"memory.limit_in_bytes",
+    // Absent where swap is not accounted.
+    c"memory.memsw.limit_in_bytes",
+    c"memory.usage_in_bytes",
+    c"memory.max_usage_in_bytes",
+    c"memory.oom_control",
+];
+const LIMIT: usize = 0;
+const LIMIT_WITH_SWAP: usize = 1;
+const USAGE: usize = 2;
+const PEAK: usize = 3;
+pub(crate) const OOM_CONTROL: usize = 4;
 
 /// The files of a pids group of v1.
 pub(crate) const PIDS_FILES: [&CStr; 3] = [c"pids.max", c"pids.peak", c"pids.events"];
@@ -112,24 +128,25 @@ impl<const FILES: usize> Group<FILES> {
         }
     }
 
+    /// Whether there is one yet.
+    pub(crate) fn is_made(&self) -> bool {
+        self.folder.load(Relaxed) >= 0
+    }
+
     /// A file; -1 where the kernel has none of this name.
-    fn file(&self, index: usize) -> RawFd {
+    pub(crate) fn file(&self, index: usize) -> RawFd {
         self.files.get(index).map_or(-1, |file| file.load(Relaxed))
     }
 }
 
 impl V1 {
-    pub(crate) fn new(memory: RawFd, cpuacct: RawFd, pids_folder: RawFd) -> Result<Self, Errno> {
-        let rw = |name| sys::open(memory, name, libc::O_RDWR);
+    pub(crate) fn new(memory_folder: RawFd, cpuacct: RawFd, pids_folder: RawFd) -> Result<Self, Errno> {
         Ok(Self {
-            limit: rw(c"memory.limit_in_bytes")?,
-            limit_with_swap: rw(c"memory.memsw.limit_in_bytes").unwrap_or(-1),
-            usage: sys::open(memory, c"memory.usage_in_bytes", libc::O_RDONLY)?,
-            peak: rw(c"memory.max_usage_in_bytes")?,
-            oom_control: sys::open(memory, c"memory.oom_control", libc::O_RDONLY)?,
-            cpu: sys::open(cpuacct, c"cpuacct.usage", libc::O_RDONLY)?,
+            memory_folder,
+            memory: Group::new(),
             pids_folder,
             pids: Group::new(),
+            cpu: sys::open(cpuacct, c"cpuacct.usage", libc::O_RDONLY)?,
             limit_now: AtomicU64::new(0),
             usage_before: AtomicU64::new(0),
             cpu_before: AtomicU64::new(0),
@@ -148,14 +165,28 @@ impl V1 {
         peak.is_none_or(|peak| peak <= Self::OWN_PROCESSES + 1)
     }
 
+    /// Whether the memory group in use holds little of earlier steps. What
+    /// they read stays charged to it as page cache: the kernel would give that
+    /// up for the next step, which could so use more than its own limit.
+    pub(crate) fn memory_is_fresh(&self) -> bool {
+        read_number(self.memory.file(USAGE)).is_ok_and(|usage| usage <= RESIDUE)
+    }
+
+    /// The limit of the group now in use is not known yet.
+    pub(crate) fn memory_was_renewed(&self) {
+        self.limit_now.store(0, Relaxed);
+    }
+
     fn begin(&self, memory: u64, processes: u64) -> Result<(), Errno> {
-        let usage = read_number(self.usage)?;
+        let limit_file = self.memory.file(LIMIT);
+        let limit_with_swap = self.memory.file(LIMIT_WITH_SWAP);
+        let usage = read_number(self.memory.file(USAGE))?;
         self.usage_before.store(usage, Relaxed);
         let limit = usage.saturating_add(memory).next_multiple_of(SLACK);
         let now = self.limit_now.load(Relaxed);
         if limit != now {
             // Memory may never exceed memory with swap, whichever way they go.
-            let mut order = [self.limit, self.limit_with_swap];
+            let mut order = [limit_file, limit_with_swap];
             if now == 0 || limit > now {
                 order.reverse();
             }
@@ -166,16 +197,16 @@ impl V1 {
                     result => result?,
                 }
             }
-            if now == 0 && self.limit_with_swap >= 0 {
-                write_number(self.limit, limit)?;
-                write_number(self.limit_with_swap, limit)?;
+            if now == 0 && limit_with_swap >= 0 {
+                write_number(limit_file, limit)?;
+                write_number(limit_with_swap, limit)?;
             }
             self.limit_now.store(limit, Relaxed);
         }
-        sys::write(self.peak, b"0")?;
+        sys::write(self.memory.file(PEAK), b"0")?;
         write_number(self.pids.file(PIDS_MAX), processes.saturating_add(Self::OWN_PROCESSES))?;
         self.refused_before.store(read_field(self.pids.file(PIDS_EVENTS), b"max ").unwrap_or(0), Relaxed);
-        self.oom_before.store(read_field(self.oom_control, b"oom_kill ").unwrap_or(0), Relaxed);
+        self.oom_before.store(read_field(self.memory.file(OOM_CONTROL), b"oom_kill ").unwrap_or(0), Relaxed);
         self.cpu_before.store(read_number(self.cpu)?, Relaxed);
         Ok(())
     }
@@ -185,14 +216,16 @@ impl V1 {
     }
 
     fn oom_kills(&self) -> u64 {
-        let now = read_field(self.oom_control, b"oom_kill ").unwrap_or(0);
+        let now = read_field(self.memory.file(OOM_CONTROL), b"oom_kill ").unwrap_or(0);
         now.saturating_sub(self.oom_before.load(Relaxed))
     }
 
     fn usage(&self) -> Usage {
         Usage {
             cpu_ns: self.cpu_ns(),
-            memory_peak: read_number(self.peak).unwrap_or(0).saturating_sub(self.usage_before.load(Relaxed)),
+            memory_peak: read_number(self.memory.file(PEAK))
+                .unwrap_or(0)
+                .saturating_sub(self.usage_before.load(Relaxed)),
             oom_kills: self.oom_kills(),
             processes_peak: read_number(self.pids.file(PIDS_PEAK))
                 .unwrap_or(0)

@@ -26,16 +26,14 @@ impl SlotGroup {
                 if matches!(plan, Plan::V2(_)) {
                     enable(&top)?;
                 }
+                // Older kernels count what is below only when told so.
+                let _ = fs::write(top.join("memory.use_hierarchy"), "1");
             }
             let folder = top.join(format!("slot-{index}"));
             fs::create_dir(&folder)?;
             folders.push(folder);
         }
         let group = Self { folders, unified: matches!(plan, Plan::V2(_)) };
-        if group.unified {
-            enable(&group.folders[0])?;
-            fs::create_dir(group.folders[0].join("zygote"))?;
-        }
         if let Some(owner) = owner {
             group.hand_over(owner)?;
         }
@@ -47,27 +45,24 @@ impl SlotGroup {
         Self { folders, unified }
     }
 
-    /// Lets the zygote make groups below, and move processes between them:
-    /// everything on v2; on v1 the pids hierarchy alone, in which a fresh
-    /// group is needed whenever a step had more than one process.
+    /// Lets the zygote make groups below, and move itself between them: on v1
+    /// in the memory and pids hierarchies, whose figures can't be reset.
     fn hand_over(&self, owner: u32) -> io::Result<()> {
-        if self.unified {
-            let top = &self.folders[0];
-            for path in [top.clone(), top.join("cgroup.procs"), top.join("zygote/cgroup.procs")] {
-                chown(path, Some(owner), Some(owner))?;
+        let (folders, files): (_, &[&str]) = if self.unified {
+            (&self.folders[..], &["", "cgroup.procs", "cgroup.subtree_control"])
+        } else {
+            (&self.folders[..self.folders.len().min(2)], &["", "cgroup.procs"])
+        };
+        for folder in folders {
+            for file in files {
+                chown(folder.join(file), Some(owner), Some(owner))?;
             }
-        } else if let Some(pids) = self.folders.get(1) {
-            chown(pids, Some(owner), Some(owner))?;
-            chown(pids.join("cgroup.procs"), Some(owner), Some(owner))?;
         }
         Ok(())
     }
 
     /// Moves the calling process in.
     pub(crate) fn enter(&self) -> io::Result<()> {
-        if self.unified {
-            return fs::write(self.folders[0].join("zygote/cgroup.procs"), "0");
-        }
         for folder in &self.folders {
             fs::write(folder.join("cgroup.procs"), "0")?;
         }
@@ -78,15 +73,13 @@ impl SlotGroup {
     /// zygote that is gone; only v1 has the zygote itself as a member.
     pub(crate) fn oom_kills(&self) -> u64 {
         let Some(memory) = self.folders.first().filter(|_| !self.unified) else { return 0 };
-        let text = fs::read(memory.join("memory.oom_control")).unwrap_or_default();
-        super::meter::field(&text, b"oom_kill ").unwrap_or(0)
+        figures(memory, "memory.oom_control", |text| super::meter::field(text, b"oom_kill ")).sum()
     }
 
     /// The peak of memory, for a zygote that is gone.
     pub(crate) fn memory_peak(&self) -> u64 {
         let Some(memory) = self.folders.first().filter(|_| !self.unified) else { return 0 };
-        let text = fs::read(memory.join("memory.max_usage_in_bytes")).unwrap_or_default();
-        super::meter::number(&text).unwrap_or(0)
+        figures(memory, "memory.max_usage_in_bytes", super::meter::number).max().unwrap_or(0)
     }
 
     /// Removes the groups once no process is in them.
@@ -95,6 +88,12 @@ impl SlotGroup {
             remove_tree(folder);
         }
     }
+}
+
+/// A figure of each group below a folder.
+fn figures(folder: &Path, file: &str, read: impl Fn(&[u8]) -> Option<u64>) -> impl Iterator<Item = u64> {
+    let groups = fs::read_dir(folder).into_iter().flatten().flatten();
+    groups.filter_map(move |group| read(&fs::read(group.path().join(file)).ok()?))
 }
 
 fn enable(folder: &Path) -> io::Result<()> {

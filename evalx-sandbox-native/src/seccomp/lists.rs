@@ -169,6 +169,7 @@ pub(super) const ALLOWED: &[libc::c_long] = &[
     libc::SYS_flock,
     libc::SYS_fsync,
     libc::SYS_fdatasync,
+    #[cfg(target_arch = "x86_64")]
     libc::SYS_sync_file_range,
     libc::SYS_truncate,
     libc::SYS_ftruncate,
@@ -176,6 +177,7 @@ pub(super) const ALLOWED: &[libc::c_long] = &[
     libc::SYS_getcwd,
     libc::SYS_chdir,
     libc::SYS_fchdir,
+    #[cfg(target_arch = "x86_64")]
     libc::SYS_renameat,
     libc::SYS_renameat2,
     libc::SYS_mkdirat,
@@ -189,7 +191,9 @@ pub(super) const ALLOWED: &[libc::c_long] = &[
     libc::SYS_gettimeofday,
     libc::SYS_clock_gettime,
     libc::SYS_clock_getres,
+    #[cfg(target_arch = "x86_64")]
     libc::SYS_getrlimit,
+    #[cfg(target_arch = "x86_64")]
     libc::SYS_setrlimit,
     libc::SYS_prlimit64,
     libc::SYS_getrusage,
@@ -306,6 +310,16 @@ pub(super) const ALLOWED: &[libc::c_long] = &[
     libc::SYS_futimesat,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_arch_prctl,
+    // The C library's bindings have no names for these on aarch64: renameat,
+    // sync_file_range, getrlimit, setrlimit.
+    #[cfg(target_arch = "aarch64")]
+    38,
+    #[cfg(target_arch = "aarch64")]
+    84,
+    #[cfg(target_arch = "aarch64")]
+    163,
+    #[cfg(target_arch = "aarch64")]
+    164,
 ];
 
 /// The names of system calls, each its constant's without `SYS_`.
@@ -348,10 +362,10 @@ names![
     SYS_clock_nanosleep, SYS_getitimer, SYS_setitimer, SYS_getpid, SYS_getppid, SYS_gettid, SYS_getpgid,
     SYS_getsid, SYS_getuid, SYS_geteuid, SYS_getgid, SYS_getegid, SYS_getgroups, SYS_getresuid,
     SYS_getresgid, SYS_getpriority, SYS_uname, SYS_fcntl, SYS_flock, SYS_fsync, SYS_fdatasync,
-    SYS_sync_file_range, SYS_truncate, SYS_ftruncate, SYS_getdents64, SYS_getcwd, SYS_chdir, SYS_fchdir,
-    SYS_renameat, SYS_renameat2, SYS_mkdirat, SYS_linkat, SYS_unlinkat, SYS_symlinkat, SYS_readlinkat,
+    SYS_truncate, SYS_ftruncate, SYS_getdents64, SYS_getcwd, SYS_chdir, SYS_fchdir,
+    SYS_renameat2, SYS_mkdirat, SYS_linkat, SYS_unlinkat, SYS_symlinkat, SYS_readlinkat,
     SYS_fchmod, SYS_fchmodat, SYS_umask, SYS_gettimeofday, SYS_clock_gettime, SYS_clock_getres,
-    SYS_getrlimit, SYS_setrlimit, SYS_prlimit64, SYS_getrusage, SYS_sysinfo, SYS_times, SYS_prctl,
+    SYS_prlimit64, SYS_getrusage, SYS_sysinfo, SYS_times, SYS_prctl,
     SYS_futex, SYS_set_tid_address, SYS_set_robust_list, SYS_get_robust_list, SYS_exit, SYS_exit_group,
     SYS_wait4, SYS_waitid, SYS_kill, SYS_tgkill, SYS_tkill, SYS_rt_tgsigqueueinfo, SYS_getrandom,
     SYS_memfd_create, SYS_statfs, SYS_fstatfs, SYS_copy_file_range, SYS_sendfile, SYS_splice, SYS_tee,
@@ -375,6 +389,10 @@ names![
     SYS_sched_setscheduler, SYS_sched_setattr, SYS_sched_rr_get_interval, SYS_io_setup, SYS_io_destroy,
     SYS_io_submit, SYS_io_cancel, SYS_io_getevents, SYS_ioprio_set, SYS_ioprio_get, SYS_personality,
     SYS_readahead, SYS_remap_file_pages, SYS_set_mempolicy_home_node, SYS_process_mrelease,
+    #[cfg(target_arch = "x86_64")] SYS_sync_file_range,
+    #[cfg(target_arch = "x86_64")] SYS_setrlimit,
+    #[cfg(target_arch = "x86_64")] SYS_renameat,
+    #[cfg(target_arch = "x86_64")] SYS_getrlimit,
     #[cfg(target_arch = "x86_64")] SYS_iopl,
     #[cfg(target_arch = "x86_64")] SYS_ioperm,
     #[cfg(target_arch = "x86_64")] SYS_modify_ldt,

@@ -179,7 +179,7 @@ pub(super) fn interpret(
     let load = |offset: u32| match offset {
         NUMBER => number(call),
         ARCHITECTURE => arch,
-        offset => arguments[((offset - ARGUMENTS) / 8) as usize] as u32,
+        offset => u32::try_from(arguments[((offset - ARGUMENTS) / 8) as usize] & 0xffff_ffff).unwrap(),
     };
     let (mut at, mut value) = (0, 0u32);
     loop {
@@ -195,7 +195,7 @@ pub(super) fn interpret(
             RETURN => {
                 return match step.value & 0xffff_0000 {
                     libc::SECCOMP_RET_ALLOW => Action::Allow,
-                    libc::SECCOMP_RET_ERRNO => Action::Errno((step.value & 0xffff) as i32),
+                    libc::SECCOMP_RET_ERRNO => Action::Errno((step.value & 0xffff).cast_signed()),
                     libc::SECCOMP_RET_USER_NOTIF => Action::Notify,
                     _ => Action::Kill,
                 };

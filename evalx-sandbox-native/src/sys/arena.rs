@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nix::errno::Errno;
 
-use super::calls::{self, MAX_FDS};
+use super::calls;
+use super::messages::{self, MAX_FDS};
 
 /// Memory that one cell at a time fills and reads.
 ///
@@ -44,12 +45,6 @@ impl Arena {
         Ok(Self { base: base.cast(), filled: AtomicUsize::new(0) })
     }
 
-    fn room(&self, from: usize) -> &mut [u8] {
-        // SAFETY: within the mapping; only the one cell calls this, and keeps
-        // no slice of it over the next call (see `Sync` above).
-        unsafe { std::slice::from_raw_parts_mut(self.base.add(from), Self::SIZE / 4 - from) }
-    }
-
     /// What was received.
     pub(crate) fn message(&self) -> &[u8] {
         // SAFETY: `filled` bytes were written by `receive`, and are not
@@ -57,17 +52,26 @@ impl Arena {
         unsafe { std::slice::from_raw_parts(self.base, self.filled.load(Ordering::Relaxed)) }
     }
 
+    /// Receives into the first quarter, from an offset on.
+    fn receive_at(&self, from: usize, socket: RawFd, fds: &mut [RawFd; MAX_FDS]) -> Result<usize, Errno> {
+        let room = (Self::SIZE / 4).saturating_sub(from);
+        let begin = self.base.wrapping_add(Self::SIZE / 4 - room);
+        // SAFETY: within the mapping. Only the one cell calls this (see `Sync`
+        // above), and it has no slice of the arena while it does.
+        let room = unsafe { std::slice::from_raw_parts_mut(begin, room) };
+        messages::receive(socket, room, fds)
+    }
+
     /// Receives a message whose first eight bytes are its length.
     ///
     /// Returns false if the other end is gone.
     pub(crate) fn receive(&self, socket: RawFd, fds: &mut [RawFd; MAX_FDS]) -> Result<bool, Errno> {
-        let mut have = calls::receive(socket, self.room(0), fds)?;
+        let mut have = self.receive_at(0, socket, fds)?;
         let mut none = [-1; MAX_FDS];
         loop {
             if have >= 8 {
-                let mut length = [0; 8];
-                length.copy_from_slice(&self.room(0)[..8]);
-                let length = u64::from_ne_bytes(length);
+                self.filled.store(8, Ordering::Relaxed);
+                let length = self.word(0);
                 if length > (Self::SIZE / 4) as u64 || length < 8 {
                     return Err(Errno::EMSGSIZE);
                 }
@@ -76,7 +80,7 @@ impl Arena {
                     return Ok(true);
                 }
             }
-            match calls::receive(socket, self.room(have), &mut none)? {
+            match self.receive_at(have, socket, &mut none)? {
                 0 => return Ok(false),
                 more => have += more,
             }
@@ -143,12 +147,12 @@ impl Arena {
             for _ in 0..count {
                 let Some(text) = self.text(at) else { return Errno::EINVAL };
                 // SAFETY: `slot` is below the bound checked above.
-                unsafe { table.add(slot).write(text.as_ptr() as usize) };
+                unsafe { table.wrapping_add(slot).write(text.as_ptr().expose_provenance()) };
                 slot += 1;
                 at += text.to_bytes_with_nul().len();
             }
             // SAFETY: as above: two more than the texts.
-            unsafe { table.add(slot).write(0) };
+            unsafe { table.wrapping_add(slot).write(0) };
             slot += 1;
         }
         let environment = table.wrapping_add(arguments + 1);

@@ -106,7 +106,7 @@ pub(crate) fn spawn_sharing_memory<T: Sync>(
         ..CloneArguments::default()
     };
     let start: extern "C" fn(*const Start<T>) -> ! = start::<T>;
-    let result: isize;
+    let result: i64;
     // SAFETY: the kernel copies the arguments before it returns. The child
     // continues on its own stack, whose top is aligned to 16 bytes, and never
     // comes back from `start`; the parent goes on as after any system call.
@@ -121,7 +121,7 @@ pub(crate) fn spawn_sharing_memory<T: Sync>(
             "call r13",
             "ud2",
             "2:",
-            inlateout("rax") libc::SYS_clone3 as isize => result,
+            inlateout("rax") libc::SYS_clone3 => result,
             in("rdi") &raw const arguments,
             in("rsi") size_of::<CloneArguments>(),
             in("r12") begin,
@@ -148,8 +148,12 @@ pub(crate) fn spawn_sharing_memory<T: Sync>(
             in("x10") start,
         );
     }
-    #[expect(clippy::cast_possible_truncation, reason = "a pid or an errno fits")]
-    if result < 0 { Err(Errno::from_raw(-result as i32)) } else { Ok(result as i32) }
+    // A pid, or a negative errno: both are small.
+    match i32::try_from(result) {
+        Ok(pid @ 0..) => Ok(pid),
+        Ok(error) => Err(Errno::from_raw(-error)),
+        Err(_) => Err(Errno::EINVAL),
+    }
 }
 
 /// Forks this process into new namespaces; returns 0 in the child.
