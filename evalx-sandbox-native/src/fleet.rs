@@ -38,6 +38,9 @@ pub(crate) struct Death {
 /// How long a zygote's death may take to be told.
 const DEATH_NOTICE: Duration = Duration::from_secs(2);
 
+/// How many slots later a death that nobody asked about is forgotten.
+const MOST_UNASKED: u64 = 1024;
+
 /// What the launcher found when it started.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Found {
@@ -67,6 +70,29 @@ pub(crate) struct Fleet {
     permits: Arc<Semaphore>,
     slots: usize,
     next: AtomicU64,
+    places: Arc<Mutex<VecDeque<u32>>>,
+}
+
+/// One of the instance's pairs of uids, for the life of a slot. It goes back
+/// to the end of the line, so that a dying zygote never meets its heir.
+#[derive(Debug)]
+pub(crate) struct Place {
+    number: u32,
+    free: Arc<Mutex<VecDeque<u32>>>,
+}
+
+impl Place {
+    fn take(free: &Arc<Mutex<VecDeque<u32>>>) -> Result<Self, NativeError> {
+        let number = free.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop_front();
+        let number = number.ok_or(NativeError::Silent("every pair of its uids is in use"))?;
+        Ok(Self { number, free: Arc::clone(free) })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.free.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push_back(self.number);
+    }
 }
 
 impl Fleet {
@@ -105,6 +131,7 @@ impl Fleet {
             permits: Arc::new(Semaphore::new(config.slots)),
             slots: config.slots,
             next: AtomicU64::new(0),
+            places: Arc::new(Mutex::new((0..UIDS / UIDS_PER_SLOT).collect())),
         };
         for _ in 0..config.slots + config.spares {
             let slot = fleet.make(shape)?;
@@ -119,10 +146,12 @@ impl Fleet {
 
     /// Has the launcher fork a zygote.
     fn make(&self, shape: Shape) -> Result<Slot, NativeError> {
-        let index = self.next.fetch_add(1, Ordering::Relaxed) % u64::from(UIDS / UIDS_PER_SLOT);
+        let index = self.next.fetch_add(1, Ordering::Relaxed);
+        let place = Place::take(&self.places)?;
         let (command, their_command) = StdStream::pair().map_err(NativeError::Talk)?;
         let (control, their_control) = StdStream::pair().map_err(NativeError::Talk)?;
         let mut request = [0; REQUEST];
+        request[..8].copy_from_slice(&u64::from(place.number).to_ne_bytes());
         request[8..].copy_from_slice(&index.to_ne_bytes());
         let fds = [their_command.as_raw_fd(), their_control.as_raw_fd()];
         // Small, and the launcher always reads: it never has to wait.
@@ -142,12 +171,11 @@ impl Fleet {
             stream.set_nonblocking(true).map_err(NativeError::Talk)?;
         }
         let command = UnixStream::from_std(command).map_err(NativeError::Talk)?;
-        #[expect(clippy::cast_possible_truncation, reason = "the index is below the block's size")]
         let owner = self
             .instance
             .uids
-            .map_or(Owner::Host, |first| Owner::Slot(first + index as u32 * UIDS_PER_SLOT + 1));
-        let mut slot = Slot::new(index, command, control, shape, owner);
+            .map_or(Owner::Host, |first| Owner::Slot(first + place.number * UIDS_PER_SLOT + 1));
+        let mut slot = Slot::new(index, place, command, control, shape, owner);
         slot.reset(shape)?;
         Ok(slot)
     }
@@ -365,6 +393,8 @@ async fn listen(mut ear: Ear, deaths: Arc<Deaths>) {
                 (index.parse(), oom_kills.parse(), peak.parse())
         {
             let mut told = deaths.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            // Of a slot that died idle nobody asks.
+            told.retain(|earlier: &u64, _| earlier + MOST_UNASKED > index);
             told.insert(index, Death { oom_kills, memory_peak });
             drop(told);
             deaths.news.notify_waiters();

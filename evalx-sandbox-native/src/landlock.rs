@@ -1,4 +1,4 @@
-//! A second wall around files, signals and ports, where the kernel has Landlock.
+//! A second wall around files, signals and abstract sockets, where the kernel has Landlock.
 //!
 //! The mounts already say what can be written; this says it again, by another
 //! mechanism, for the case that a mount flag is got around.

@@ -6,6 +6,7 @@
 //! the host does, whose death it learns of by end-of-file on its socket.
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ use crate::zygote;
 
 /// A zygote that lives.
 struct Child {
+    /// Which pair of the instance's uids it has.
+    place: u32,
     index: u64,
     pid: i32,
     ended: OwnedFd,
@@ -41,20 +44,18 @@ struct Launcher {
 
 /// The launcher's whole life.
 pub(crate) fn main() -> ! {
-    let code = match start() {
+    // Ctrl-C at the host's terminal is the host's to handle.
+    sys::new_session();
+    let Ok(socket) = reset_signals().and_then(|()| own_descriptors()) else { sys::exit(1) };
+    let talk = socket.as_raw_fd();
+    let code = match start(socket) {
         Ok(mut launcher) => {
             while launcher.turn().unwrap_or(false) {}
             launcher.end();
             0
         }
         Err(error) => {
-            // The socket is descriptor 0 until it was moved.
-            let text = format!("error {error}\n");
-            for descriptor in [SOCKET, 0] {
-                if sys::send(descriptor, text.as_bytes(), -1).is_ok() {
-                    break;
-                }
-            }
+            let _ = sys::send(talk, format!("error {error}\n").as_bytes(), -1);
             1
         }
     };
@@ -64,11 +65,9 @@ pub(crate) fn main() -> ! {
 /// Where the launcher's socket is moved, clear of the three that programs get.
 const SOCKET: i32 = 10;
 
-fn start() -> io::Result<Launcher> {
-    // Ctrl-C at the host's terminal is the host's to handle.
-    sys::new_session();
-    reset_signals()?;
-    let socket = own_descriptors()?;
+/// An error leaves the socket open, for `main` to say it there.
+fn start(socket: OwnedFd) -> io::Result<Launcher> {
+    let socket = ManuallyDrop::new(socket);
     let plan = LaunchPlan::from_arguments(std::env::args_os().skip(1))
         .ok_or_else(|| io::Error::other("the launcher's arguments are not understood"))?;
     if plan.uids.is_none() {
@@ -76,14 +75,15 @@ fn start() -> io::Result<Launcher> {
             io::Error::new(error.kind(), format!("no user namespace can be made: {error}"))
         })?;
     }
+    // Not before: the kernel lets nobody map a process that can't be dumped.
+    sys::prctl(libc::PR_SET_DUMPABLE, 0)?;
     let stage = Stage::prepare(&plan.folder, &plan.readable)
         .map_err(|error| io::Error::new(error.kind(), format!("the root can't be prepared: {error}")))?;
-    let launcher = Launcher { plan, socket, stage, children: Vec::new() };
-    let layers = if launcher.stage.layers == Layers::Overlay { "overlay" } else { "bind" };
-    let store = std::fs::File::open(launcher.stage.store())?;
+    let layers = if stage.layers == Layers::Overlay { "overlay" } else { "bind" };
+    let store = std::fs::File::open(stage.store())?;
     let text = format!("ready {layers} {}\n", sys::landlock_version());
-    sys::send(launcher.socket.as_raw_fd(), text.as_bytes(), store.as_raw_fd())?;
-    Ok(launcher)
+    sys::send(socket.as_raw_fd(), text.as_bytes(), store.as_raw_fd())?;
+    Ok(Launcher { plan, socket: ManuallyDrop::into_inner(socket), stage, children: Vec::new() })
 }
 
 /// What the host had ignored or blocked, programs would inherit.
@@ -152,20 +152,23 @@ impl Launcher {
         if sys::receive(self.socket.as_raw_fd(), &mut request, &mut fds)? != REQUEST {
             return Ok(false);
         }
-        let mut index = [0; 8];
-        index.copy_from_slice(&request[8..]);
-        let index = u64::from_ne_bytes(index);
+        let [place, index] = [0, 8].map(|at: usize| {
+            let mut word = [0; 8];
+            word.copy_from_slice(&request[at..at + 8]);
+            u64::from_ne_bytes(word)
+        });
         let (Some(command), Some(control)) = (sys::own(fds[0]), sys::own(fds[1])) else { return Ok(false) };
-        let socket = control.as_raw_fd();
-        if let Err(error) = self.spawn(index, command, control) {
-            identity::report(socket, &format!("could not make a slot: {error}"));
+        let told = control.try_clone()?;
+        if let Err(error) = self.spawn(place, index, command, control) {
+            identity::report(told.as_raw_fd(), &format!("could not make a slot: {error}"));
         }
         Ok(true)
     }
 
-    fn spawn(&mut self, index: u64, command: OwnedFd, control: OwnedFd) -> io::Result<()> {
-        let serial = u32::try_from(index).map_err(io::Error::other)?;
-        let owner = self.plan.uids.map(|first| first + serial * identity::UIDS_PER_SLOT);
+    /// Forks the zygote of slot `index`, which has the uids of `place`.
+    fn spawn(&mut self, place: u64, index: u64, command: OwnedFd, control: OwnedFd) -> io::Result<()> {
+        let place = u32::try_from(place).map_err(io::Error::other)?;
+        let owner = self.plan.uids.map(|first| first + place * identity::UIDS_PER_SLOT);
         let group = SlotGroup::make(&self.plan.cgroup, &self.plan.instance, index, owner)?;
         let folders = group.folders.clone();
         let unified = matches!(self.plan.cgroup, Plan::V2(_));
@@ -187,7 +190,7 @@ impl Launcher {
         }
         let ended = sys::process_descriptor(pid)?;
         let sync = self.plan.uids.map(|_| sync.into());
-        self.children.push(Child { index, pid, ended, sync, folders, unified });
+        self.children.push(Child { place, index, pid, ended, sync, folders, unified });
         Ok(())
     }
 
@@ -199,7 +202,7 @@ impl Launcher {
         if !matches!(nix::unistd::read(&sync, &mut [0]), Ok(1)) {
             return;
         }
-        let map = identity::id_map(first, child.index);
+        let map = identity::id_map(first, child.place);
         let written = ["uid_map", "gid_map"]
             .iter()
             .all(|file| std::fs::write(format!("/proc/{}/{file}", child.pid), &map).is_ok());

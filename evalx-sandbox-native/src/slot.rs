@@ -11,6 +11,7 @@ use tokio::net::UnixStream;
 
 use crate::error::NativeError;
 use crate::files::Owner;
+use crate::fleet::Place;
 use crate::sys;
 use crate::wire::{ANSWER_WORDS, Answer, Control, Done, Shape, Stopped};
 
@@ -26,6 +27,8 @@ pub(crate) struct WorkFolder {
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) index: u64,
+    /// Its uids, until it is dropped.
+    _place: Place,
     command: UnixStream,
     /// Not known to the runtime: what comes here is looked for when it is
     /// needed, and wakes nobody before.
@@ -39,12 +42,13 @@ pub(crate) struct Slot {
 impl Slot {
     pub(crate) const fn new(
         index: u64,
+        place: Place,
         command: UnixStream,
         control: StdStream,
         shape: Shape,
         owner: Owner,
     ) -> Self {
-        Self { index, command, control, generation: 0, shape, owner, ready: None }
+        Self { index, _place: place, command, control, generation: 0, shape, owner, ready: None }
     }
 
     pub(crate) const fn shape(&self) -> Shape {
