@@ -1,8 +1,9 @@
 //! Who a slot is: its user namespace, its network, and what it can never regain.
 
 use std::io;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid, read, setgroups, setresgid, setresuid, write};
 
@@ -50,6 +51,10 @@ pub(crate) fn become_slot(owner: Option<u32>, sync: &OwnedFd) -> io::Result<()> 
     nix::unistd::sethostname(HOSTNAME)?;
     // The launcher has one thread, so that its end is the death meant here.
     sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as usize)?;
+    // It may have ended before; it holds the other end for as long as it lives.
+    if poll(&mut [PollFd::new(sync.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO)? > 0 {
+        return Err(io::Error::other("the launcher ended"));
+    }
     never_regain()?;
     Ok(())
 }

@@ -131,7 +131,11 @@ fn folder() -> TempDir {
 }
 
 fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime is made")
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime is made")
 }
 
 fn probes() -> Probes {
@@ -213,12 +217,22 @@ impl Dice {
         Self(std::hash::RandomState::new().hash_one(0) | 1)
     }
 
-    /// A time below `most`.
-    fn below(&mut self, most: Duration) -> Duration {
+    fn throw(&mut self) -> u32 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        most.mul_f64((self.0 >> 11) as f64 / (1u64 << 53) as f64)
+        // Its upper half is the better one.
+        u32::try_from(self.0 >> 32).unwrap_or(0)
+    }
+
+    /// A time below `most`.
+    fn below(&mut self, most: Duration) -> Duration {
+        most.mul_f64(f64::from(self.throw()) / f64::from(u32::MAX))
+    }
+
+    fn one_of<'a, T>(&mut self, things: &'a [T]) -> Option<&'a T> {
+        let count = u32::try_from(things.len()).ok().filter(|count| *count > 0)?;
+        things.get((self.throw() % count) as usize)
     }
 }
 
@@ -373,7 +387,8 @@ impl Host {
             return Ok(());
         }
         let mut text = String::new();
-        for pid in processes.iter().map(|process| process.pid).chain(programs.iter().map(|pid| *pid as i32)) {
+        let processes = processes.iter().map(|process| process.pid.cast_unsigned());
+        for pid in processes.chain(programs) {
             let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
             let state = status.lines().find(|line| line.starts_with("State")).unwrap_or_default().to_owned();
@@ -450,7 +465,9 @@ fn hosts_killed(rounds: usize, victims: Victims) {
         own(state.path()).gone().unwrap_or_else(|left| panic!("{story}: its successor left {left}"));
         assert_eq!(instances(state.path()), [""; 0], "{story}");
     }
-    note(&format!("{rounds} hosts killed ({victims:?}): dead after {longest:?} at most; {left_behind} left things"));
+    note(&format!(
+        "{rounds} hosts killed ({victims:?}): dead after {longest:?} at most; {left_behind} left things"
+    ));
 }
 
 // The launcher dies.
@@ -469,7 +486,8 @@ fn launcher_killed() {
         let running = tokio::spawn({
             let (sandbox, probes, token) = (Arc::clone(&sandbox), probes.clone(), token.clone());
             async move {
-                run(&sandbox, &probes, SessionSpec::new(lasting(&probes)), &["sleep-ever", token.as_str()]).await
+                run(&sandbox, &probes, SessionSpec::new(lasting(&probes)), &["sleep-ever", token.as_str()])
+                    .await
             }
         });
         alive(&token);
@@ -601,7 +619,8 @@ fn running_zygote_killed() {
             let running = tokio::spawn({
                 let (sandbox, probes, token) = (Arc::clone(&sandbox), probes.clone(), token.clone());
                 async move {
-                    run(&sandbox, &probes, SessionSpec::new(lasting(&probes)), &[program, token.as_str()]).await
+                    run(&sandbox, &probes, SessionSpec::new(lasting(&probes)), &[program, token.as_str()])
+                        .await
                 }
             });
             alive(&token);
@@ -674,9 +693,7 @@ fn zygotes_killed() {
         let kills = 4 * rounds(24);
         for _ in 0..kills {
             linger(dice.below(Duration::from_millis(12)));
-            let zygotes = traces.zygotes();
-            let choice = dice.below(Duration::from_secs(zygotes.len() as u64)).as_secs() as usize;
-            zygotes.get(choice).copied().into_iter().for_each(murder);
+            dice.one_of(&traces.zygotes()).copied().into_iter().for_each(murder);
         }
         over.store(true, Ordering::Relaxed);
         let (mut well, mut failed) = (0, 0);
@@ -775,7 +792,13 @@ fn shutdown_leaves_nothing() {
             let running = tokio::spawn({
                 let (sandbox, probes, token) = (Arc::clone(&sandbox), probes.clone(), token.clone());
                 async move {
-                    run(&sandbox, &probes, SessionSpec::new(lasting(&probes)), &["sleep-children", token.as_str()]).await
+                    run(
+                        &sandbox,
+                        &probes,
+                        SessionSpec::new(lasting(&probes)),
+                        &["sleep-children", token.as_str()],
+                    )
+                    .await
                 }
             });
             if round % 2 == 0 {
@@ -848,8 +871,10 @@ fn the_living_are_left_alone() {
             }
         });
         alive(&token);
-        eventually(PROMPT, || if host.token.alive().is_empty() { Err("no run") } else { Ok(()) }.map_err(str::to_owned))
-            .expect("the host's programs run");
+        eventually(PROMPT, || {
+            if host.token.alive().is_empty() { Err("no run") } else { Ok(()) }.map_err(str::to_owned)
+        })
+        .expect("the host's programs run");
         host.traces.launchers().into_iter().for_each(murder);
         host.kill();
         eventually(AFTERLIFE, || host.is_dead()).unwrap_or_else(|left| panic!("{left}"));
@@ -859,7 +884,9 @@ fn the_living_are_left_alone() {
         assert_eq!(own(state.path()).launchers().len(), 3);
         assert_eq!(own(state.path()).folders().len(), 3);
         assert!(!running.is_finished() && !token.alive().is_empty(), "the living was disturbed");
-        tokio::join!(all_work(&other, &probes), all_work(&third, &probes), hello(&one, &probes)).2.expect("hello");
+        tokio::join!(all_work(&other, &probes), all_work(&third, &probes), hello(&one, &probes))
+            .2
+            .expect("hello");
         third.shutdown().await.expect("it is shut down");
         other.shutdown().await.expect("it is shut down");
         assert!(!running.is_finished() && !token.alive().is_empty(), "the living was disturbed");
@@ -909,6 +936,8 @@ fn junk() {
     let outside = folder();
     let probes = probes();
     let runtime = runtime();
+    const INSTANCE: &str = "1-00000000000000ab";
+    let group = format!("evalx.{INSTANCE}");
     let precious = outside.path().join("evalx.precious/empty");
     fs::create_dir_all(&precious).expect("a folder is made");
     fs::write(outside.path().join("evalx.precious/cgroup.procs"), format!("{}\n", std::process::id()))
@@ -917,8 +946,11 @@ fn junk() {
     // A group of somebody else's with our prefix, where this user can make one.
     let foreign = Path::new("/sys/fs/cgroup/memory/evalx.precious");
     let foreign = fs::create_dir(foreign).is_ok().then_some(foreign);
+    // What instances are called.
+    let named =
+        |name: &str| state.path().join(format!("{}-{:016x}", &name[..name.find('-').unwrap_or(0)], 0xab));
     let make = |name: &str, groups: &[u8]| {
-        let folder = state.path().join(name);
+        let folder = named(name);
         fs::create_dir(&folder).expect("a folder is made");
         fs::write(folder.join("cgroups"), groups).expect("a file is written");
         folder
@@ -929,30 +961,40 @@ fn junk() {
         "/",
         "",
         "/sys/fs/cgroup/memory/evalx.precious",
-        "/sys/fs/cgroup/memory/../memory/evalx.precious",
+        &format!("/sys/fs/cgroup/memory/evalx.{INSTANCE}/../evalx.precious"),
+        &format!("/sys/fs/cgroup/memory/../../../..{}", outside.path().join(&group).display()),
         &outside.path().join("evalx.precious").display().to_string(),
-        &outside.path().join("evalx.1-names").display().to_string(),
+        &outside.path().join(&group).display().to_string(),
     ]
     .join("\n");
     make("1-names", foreign_names.as_bytes());
-    symlink(outside.path().join("evalx.precious"), outside.path().join("evalx.1-names")).expect("a link is made");
+    symlink(outside.path().join("evalx.precious"), outside.path().join(&group)).expect("a link is made");
+    make("14-own", format!("{}/evalx.14-00000000000000ab", outside.path().display()).as_bytes());
+    let own_folder = outside.path().join("evalx.14-00000000000000ab/empty");
+    fs::create_dir_all(&own_folder).expect("a folder is made");
+    fs::write(
+        outside.path().join("evalx.14-00000000000000ab/cgroup.procs"),
+        format!("{}\n", std::process::id()),
+    )
+    .expect("a file is written");
     make("2-not-text", b"\xff\xfe\0/evalx.\xff\n");
     let unreadable = make("3-unreadable", b"");
-    fs::set_permissions(unreadable.join("cgroups"), fs::Permissions::from_mode(0)).expect("modes are set");
-    fs::create_dir_all(state.path().join("4-folders/cgroups")).expect("a folder is made");
-    fs::create_dir_all(state.path().join("4-folders/lock")).expect("a folder is made");
+    fs::set_permissions(unreadable.join("cgroups"), fs::Permissions::from_mode(0o000))
+        .expect("modes are set");
+    fs::create_dir_all(named("4-folders").join("cgroups")).expect("a folder is made");
+    fs::create_dir_all(named("4-folders").join("lock")).expect("a folder is made");
     let links = make("5-links", b"");
     symlink("/dev/full", links.join("lock")).expect("a link is made");
     symlink(outside.path(), links.join("stage")).expect("a link is made");
-    symlink(outside.path(), state.path().join("6-link")).expect("a link is made");
-    symlink("/nowhere", state.path().join("7-dangling")).expect("a link is made");
-    fs::write(state.path().join("8-file"), "").expect("a file is written");
-    fs::create_dir(state.path().join("9-empty")).expect("a folder is made");
+    symlink(outside.path(), named("6-link")).expect("a link is made");
+    symlink("/nowhere", named("7-dangling")).expect("a link is made");
+    fs::write(named("8-file"), "").expect("a file is written");
+    fs::create_dir(named("9-empty")).expect("a folder is made");
     let locked = make("10-closed", b"");
-    fs::set_permissions(&locked, fs::Permissions::from_mode(0)).expect("modes are set");
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).expect("modes are set");
     nix::unistd::mkfifo(&make("11-fifo", b"").join("lock"), nix::sys::stat::Mode::S_IRWXU).expect("a fifo");
-    fs::create_dir(state.path().join("12-fifo")).expect("a folder is made");
-    nix::unistd::mkfifo(&state.path().join("12-fifo/cgroups"), nix::sys::stat::Mode::S_IRWXU).expect("a fifo");
+    fs::create_dir(named("12-fifo")).expect("a folder is made");
+    nix::unistd::mkfifo(&named("12-fifo").join("cgroups"), nix::sys::stat::Mode::S_IRWXU).expect("a fifo");
     make("13-huge", &b"/x\n".repeat(1 << 20));
 
     runtime.block_on(async {
@@ -963,7 +1005,8 @@ fn junk() {
     });
     own(state.path()).gone().unwrap_or_else(|left| panic!("{left}"));
     assert!(precious.is_dir(), "a folder outside was removed");
-    assert!(outside.path().join("evalx.1-names").is_symlink(), "a link outside was removed");
+    assert!(own_folder.is_dir(), "a folder outside was removed");
+    assert!(outside.path().join(&group).is_symlink(), "a link outside was removed");
     assert!(outside.path().join("cgroups").is_file(), "a file outside was removed");
     assert!(!outside.path().join("lock").exists(), "a file was made outside");
     if let Some(foreign) = foreign {
@@ -1121,7 +1164,8 @@ fn as_an_ordinary_user() -> Trialled {
         .stdin(Stdio::null())
         .output()
         .map_err(|error| format!("the copy could not be started: {error}"))?;
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let text =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let notes = text.lines().filter(|line| line.starts_with("note: "));
     notes.for_each(|line| note(&format!("(as an ordinary user) {}", &line["note: ".len()..])));
     if output.status.success() {
