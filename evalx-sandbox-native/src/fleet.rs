@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -131,7 +132,7 @@ impl Fleet {
     /// Starts a launcher and has every slot made.
     pub(crate) async fn start(
         config: &NativeConfig,
-        instance: Instance,
+        mut instance: Instance,
         plan: crate::cgroup::Plan,
         shape: Shape,
     ) -> Result<Arc<Self>, NativeError> {
@@ -143,11 +144,21 @@ impl Fleet {
             uids: instance.uids,
             readable,
         };
-        let (child, socket) = spawn(&config.launcher, &plan)?;
+        let (mut child, socket) = spawn(&config.launcher, &plan)?;
+        instance.hand_over();
         let socket = Arc::new(socket);
-        let (found, store, ear) = match timeout(PATIENCE, hear(Arc::clone(&socket))).await {
-            Ok(result) => result?,
-            Err(_) => return Err(NativeError::Silent("its entry hook may not have run")),
+        let silent = NativeError::Silent("its entry hook may not have run");
+        let heard = timeout(PATIENCE, hear(Arc::clone(&socket))).await.unwrap_or(Err(silent));
+        let (found, store, ear) = match heard {
+            Ok(heard) => heard,
+            Err(error) => {
+                // It may not be a launcher at all, which would clean up.
+                if child.kill().await.is_ok() {
+                    // What is left if it fails is removed by the next start.
+                    let _ = instance.end();
+                }
+                return Err(error);
+            }
         };
         let register = Arc::new(Register::default());
         let listener = tokio::spawn(listen(ear, Arc::clone(&register)));
@@ -192,7 +203,7 @@ impl Fleet {
         );
         match sent {
             Ok(REQUEST) => {}
-            Ok(_) => return Err(NativeError::Silent("its socket is full")),
+            Ok(_) | Err(Errno::EAGAIN) => return Err(NativeError::Silent("its socket is full")),
             Err(error) => return Err(NativeError::LauncherDied(error.into())),
         }
         for stream in [&command, &control] {

@@ -54,6 +54,8 @@ pub(crate) struct Instance {
     pub(crate) uids: Option<u32>,
     /// The topmost of its cgroups.
     groups: Vec<PathBuf>,
+    /// Whether a launcher has it in hand.
+    launched: bool,
     _locks: Vec<Flock<File>>,
 }
 
@@ -86,7 +88,12 @@ impl Instance {
         fs::write(folder.join(CGROUPS), note.join(&b'\n')).map_err(refuse("could not note the cgroups"))?;
         let stage = folder.join("stage");
         fs::create_dir(&stage).map_err(refuse("could not make the stage"))?;
-        Ok(Self { name, folder, stage, uids, groups, _locks: locks })
+        Ok(Self { name, folder, stage, uids, groups, launched: false, _locks: locks })
+    }
+
+    /// From here on a launcher is at work in its folder, which removes it in the end.
+    pub(crate) const fn hand_over(&mut self) {
+        self.launched = true;
     }
 
     /// Removes what the launcher, which has ended, has not.
@@ -99,11 +106,11 @@ impl Instance {
 }
 
 impl Drop for Instance {
-    /// As long as there are cgroups, a launcher is at work on them, and it
-    /// removes the folder in the end.
     fn drop(&mut self) {
-        // Or else the next start does.
-        let _ = forget(&self.folder, &self.groups, SHORT_GATE_TIME);
+        if !self.launched {
+            // If it fails, the next start removes it.
+            let _ = forget(&self.folder, &self.groups, SHORT_GATE_TIME);
+        }
     }
 }
 
@@ -220,7 +227,7 @@ fn sweep(state: &Path) -> io::Result<()> {
             Ok(false) => {}
             Ok(true) => tracing::info!(instance = name, "cleaned up after an instance that died"),
             Err(error) => {
-                tracing::warn!(instance = name, %error, "can't clean up after an instance that died")
+                tracing::warn!(instance = name, %error, "can't clean up after an instance that died");
             }
         }
     }

@@ -71,26 +71,52 @@ fn start() -> io::Result<Launcher> {
     // Ctrl-C at the host's terminal is the host's to handle.
     sys::new_session();
     reset_signals()?;
-    let socket = own_descriptors()?;
     // A slot takes two of them; programs have a limit of their own.
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = sys::set_limit(libc::RLIMIT_NOFILE, hard, hard);
     }
+    let socket = own_descriptors()?;
     let plan = LaunchPlan::from_arguments(std::env::args_os().skip(1))
         .ok_or_else(|| io::Error::other("the launcher's arguments are not understood"))?;
+    let stage = match prepare(&plan) {
+        Ok(stage) => stage,
+        Err(error) => {
+            remove_rest(&plan);
+            return Err(error);
+        }
+    };
+    let launcher = Launcher { plan, socket, stage, children: Vec::new() };
+    match launcher.announce() {
+        Ok(()) => Ok(launcher),
+        Err(error) => {
+            launcher.end();
+            Err(error)
+        }
+    }
+}
+
+fn prepare(plan: &LaunchPlan) -> io::Result<Stage> {
     if plan.uids.is_none() {
         identity::become_namespace_root(Uid::effective(), Gid::effective()).map_err(|error| {
             io::Error::new(error.kind(), format!("no user namespace can be made: {error}"))
         })?;
     }
-    let stage = Stage::prepare(&plan.folder, &plan.readable)
-        .map_err(|error| io::Error::new(error.kind(), format!("the root can't be prepared: {error}")))?;
-    let launcher = Launcher { plan, socket, stage, children: Vec::new() };
-    let layers = if launcher.stage.layers == Layers::Overlay { "overlay" } else { "bind" };
-    let store = std::fs::File::open(launcher.stage.store())?;
-    let text = format!("ready {layers} {}\n", sys::landlock_version());
-    sys::send(launcher.socket.as_raw_fd(), text.as_bytes(), store.as_raw_fd())?;
-    Ok(launcher)
+    Stage::prepare(&plan.folder, &plan.readable)
+        .map_err(|error| io::Error::new(error.kind(), format!("the root can't be prepared: {error}")))
+}
+
+/// Removes what the plan has on this machine, when no zygote lives.
+fn remove_rest(plan: &LaunchPlan) {
+    let name = format!("evalx.{}", plan.instance);
+    let groups: Vec<_> = plan.cgroup.folders().iter().map(|base| base.join(&name)).collect();
+    for group in &groups {
+        crate::cgroup::slot::remove_tree(group);
+    }
+    let _ = nix::mount::umount2(&plan.folder, nix::mount::MntFlags::MNT_DETACH);
+    if let Some(folder) = plan.folder.parent() {
+        // If it fails, the host or the next start removes it.
+        let _ = crate::instance::forget(folder, &groups, PATIENCE / 2);
+    }
 }
 
 /// What the host had ignored or blocked, programs would inherit.
@@ -117,6 +143,14 @@ fn own_descriptors() -> io::Result<OwnedFd> {
 }
 
 impl Launcher {
+    /// Says that slots can be asked for, and hands over the folder of artifacts.
+    fn announce(&self) -> io::Result<()> {
+        let layers = if self.stage.layers == Layers::Overlay { "overlay" } else { "bind" };
+        let store = std::fs::File::open(self.stage.store())?;
+        let text = format!("ready {layers} {}\n", sys::landlock_version());
+        Ok(sys::send(self.socket.as_raw_fd(), text.as_bytes(), store.as_raw_fd())?)
+    }
+
     fn say(&self, text: &str) {
         let _ = sys::send(self.socket.as_raw_fd(), text.as_bytes(), -1);
     }
@@ -259,16 +293,7 @@ impl Launcher {
         while !self.children.is_empty() {
             self.bury(self.children.len() - 1);
         }
-        let name = format!("evalx.{}", self.plan.instance);
-        let groups: Vec<_> = self.plan.cgroup.folders().iter().map(|base| base.join(&name)).collect();
-        for group in &groups {
-            crate::cgroup::slot::remove_tree(group);
-        }
-        let _ = nix::mount::umount2(&self.plan.folder, nix::mount::MntFlags::MNT_DETACH);
-        if let Some(folder) = self.plan.folder.parent() {
-            // If it fails, the host or the next start removes it.
-            let _ = crate::instance::forget(folder, &groups, PATIENCE / 2);
-        }
+        remove_rest(&self.plan);
         self.say("gone\n");
     }
 }

@@ -583,7 +583,7 @@ fn idle_zygotes_killed() {
         let sandbox = start(state.path()).await;
         sandbox.ready().await.expect("the slots are made");
         let zygotes = traces.zygotes();
-        assert_eq!(zygotes.len(), 4, "{zygotes:?}");
+        assert!(zygotes.len() >= 4, "{zygotes:?}");
         for zygote in &zygotes {
             murder(*zygote);
         }
@@ -595,10 +595,10 @@ fn idle_zygotes_killed() {
                 failures += 1;
             }
         }
-        note(&format!("{failures} of 8 runs failed after 4 idle zygotes were killed"));
-        assert!(failures <= 4, "{failures} runs failed");
+        note(&format!("{failures} of 8 runs failed after {} idle zygotes were killed", zygotes.len()));
+        assert!(failures <= zygotes.len(), "{failures} runs failed");
         all_work(&sandbox, &probes).await;
-        assert_eq!(traces.zygotes().len(), 4);
+        assert!(traces.zygotes().len() >= 4);
         sandbox.shutdown().await.expect("it is shut down");
         traces.gone().unwrap_or_else(|left| panic!("{left}"));
     });
