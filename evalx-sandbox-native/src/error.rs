@@ -16,6 +16,10 @@ pub(crate) enum NativeError {
     Silent(&'static str),
     #[error("the launcher refused: {0}")]
     Refused(String),
+    #[error("the launcher ended unexpectedly, and no slot can be made: the sandbox has to be started anew")]
+    LauncherDied(#[source] io::Error),
+    #[error("all numbers of slots are in use")]
+    TooMany,
     #[error("a slot could not be made: {0}")]
     Slot(String),
     #[error("a slot ended unexpectedly")]
@@ -45,7 +49,35 @@ impl NativeError {
         if text.contains("/proc") {
             return Some("a container masks /proc: start it with `--security-opt systempaths=unconfined`");
         }
-        None
+        if self.wants_descriptors() {
+            return Some(
+                "let this process have more descriptors (RLIMIT_NOFILE, `ulimit -n`, `LimitNOFILE=`): a slot \
+                 takes three, and each step that runs up to six more",
+            );
+        }
+        match self {
+            Self::State { .. } => {
+                Some("name a state folder that only this user can write, or remove this one")
+            }
+            _ => None,
+        }
+    }
+}
+
+impl NativeError {
+    /// Whether this process or the launcher has run out of descriptors.
+    fn wants_descriptors(&self) -> bool {
+        match self {
+            Self::Start(error)
+            | Self::Talk(error)
+            | Self::Store(error)
+            | Self::State { source: error, .. } => {
+                matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+            }
+            Self::Stage(_, error) => matches!(error, Errno::EMFILE | Errno::ENFILE),
+            Self::Refused(text) | Self::Slot(text) => text.contains(Errno::EMFILE.desc()),
+            _ => false,
+        }
     }
 }
 

@@ -16,6 +16,8 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, setfsgid, setfsuid, unlinkat};
 
+use crate::error::NativeError;
+
 /// Whose the files of a session are, on the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
@@ -68,6 +70,10 @@ fn refuse(path: &SandboxPath, why: &str) -> Error {
 }
 
 fn failed(path: &SandboxPath, error: Errno) -> Error {
+    if matches!(error, Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM) {
+        // Nothing about the file is wrong: this process has run short.
+        return NativeError::Talk(error.into()).into();
+    }
     let why = match error {
         Errno::ENOENT => "there is no such file",
         Errno::ELOOP => "it is a symlink, or one leads there",

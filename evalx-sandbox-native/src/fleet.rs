@@ -1,13 +1,13 @@
 //! [`Fleet`]: the launcher, and the slots that it forks for this sandbox.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdStream;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -38,9 +38,6 @@ pub(crate) struct Death {
 /// How long a zygote's death may take to be told.
 const DEATH_NOTICE: Duration = Duration::from_secs(2);
 
-/// How many slots later a death that nobody asked about is forgotten.
-const MOST_UNASKED: u64 = 1024;
-
 /// What the launcher found when it started.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Found {
@@ -48,11 +45,71 @@ pub(crate) struct Found {
     pub(crate) landlock: usize,
 }
 
-/// Deaths that the launcher has told and nobody has asked about.
+/// What the launcher has said of the slots that it was asked for.
 #[derive(Debug, Default)]
-struct Deaths {
-    told: Mutex<HashMap<u64, Death>>,
+struct Register {
+    entries: Mutex<Entries>,
     news: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    /// Numbers of slots that were asked for and are not known to be dead.
+    used: HashSet<u64>,
+    /// Where to look for the next number.
+    next: u64,
+    /// Deaths that nobody has asked about.
+    told: HashMap<u64, Death>,
+    /// The launcher will say no more.
+    over: bool,
+}
+
+impl Register {
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A number that no slot has, be it one that still ends: uids and cgroups
+    /// go by it.
+    fn number(&self) -> Option<u64> {
+        const NUMBERS: u64 = (UIDS / UIDS_PER_SLOT) as u64;
+        let mut entries = self.entries();
+        let next = entries.next;
+        let number = (next..next + NUMBERS)
+            .map(|next| next % NUMBERS)
+            .find(|number| !entries.used.contains(number))?;
+        entries.next = number + 1;
+        entries.used.insert(number);
+        entries.told.remove(&number);
+        Some(number)
+    }
+
+    fn note(&self, number: u64, death: Death) {
+        let mut entries = self.entries();
+        entries.used.remove(&number);
+        entries.told.insert(number, death);
+        drop(entries);
+        self.news.notify_waiters();
+    }
+
+    fn end(&self) {
+        self.entries().over = true;
+        self.news.notify_waiters();
+    }
+
+    async fn death(&self, number: u64) -> Option<Death> {
+        loop {
+            let news = self.news.notified();
+            {
+                let mut entries = self.entries();
+                let told = entries.told.remove(&number);
+                if told.is_some() || entries.over {
+                    return told;
+                }
+            }
+            news.await;
+        }
+    }
 }
 
 /// The slots of one sandbox.
@@ -65,41 +122,17 @@ pub(crate) struct Fleet {
     socket: Arc<UnixStream>,
     listener: Mutex<Option<JoinHandle<()>>>,
     launcher: tokio::sync::Mutex<Option<Child>>,
-    deaths: Arc<Deaths>,
+    register: Arc<Register>,
     idle: Mutex<VecDeque<Slot>>,
     permits: Arc<Semaphore>,
     slots: usize,
-    next: AtomicU64,
-    places: Arc<Mutex<VecDeque<u32>>>,
-}
-
-/// One of the instance's pairs of uids, for the life of a slot. It goes back
-/// to the end of the line, so that a dying zygote never meets its heir.
-#[derive(Debug)]
-pub(crate) struct Place {
-    number: u32,
-    free: Arc<Mutex<VecDeque<u32>>>,
-}
-
-impl Place {
-    fn take(free: &Arc<Mutex<VecDeque<u32>>>) -> Result<Self, NativeError> {
-        let number = free.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop_front();
-        let number = number.ok_or(NativeError::Silent("every pair of its uids is in use"))?;
-        Ok(Self { number, free: Arc::clone(free) })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.free.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push_back(self.number);
-    }
 }
 
 impl Fleet {
     /// Starts a launcher and has every slot made.
     pub(crate) async fn start(
         config: &NativeConfig,
-        instance: Instance,
+        mut instance: Instance,
         plan: crate::cgroup::Plan,
         shape: Shape,
     ) -> Result<Arc<Self>, NativeError> {
@@ -111,14 +144,24 @@ impl Fleet {
             uids: instance.uids,
             readable,
         };
-        let (child, socket) = spawn(&config.launcher, &plan)?;
+        let (mut child, socket) = spawn(&config.launcher, &plan)?;
+        instance.hand_over();
         let socket = Arc::new(socket);
-        let (found, store, ear) = match timeout(PATIENCE, hear(Arc::clone(&socket))).await {
-            Ok(result) => result?,
-            Err(_) => return Err(NativeError::Silent("its entry hook may not have run")),
+        let silent = NativeError::Silent("its entry hook may not have run");
+        let heard = timeout(PATIENCE, hear(Arc::clone(&socket))).await.unwrap_or(Err(silent));
+        let (found, store, ear) = match heard {
+            Ok(heard) => heard,
+            Err(error) => {
+                // It may not be a launcher at all, which would clean up.
+                if child.kill().await.is_ok() {
+                    // What is left if it fails is removed by the next start.
+                    let _ = instance.end();
+                }
+                return Err(error);
+            }
         };
-        let deaths = Arc::new(Deaths::default());
-        let listener = tokio::spawn(listen(ear, Arc::clone(&deaths)));
+        let register = Arc::new(Register::default());
+        let listener = tokio::spawn(listen(ear, Arc::clone(&register)));
         let fleet = Self {
             found,
             store,
@@ -126,12 +169,10 @@ impl Fleet {
             socket,
             listener: Mutex::new(Some(listener)),
             launcher: tokio::sync::Mutex::new(Some(child)),
-            deaths,
+            register,
             idle: Mutex::default(),
             permits: Arc::new(Semaphore::new(config.slots)),
             slots: config.slots,
-            next: AtomicU64::new(0),
-            places: Arc::new(Mutex::new((0..UIDS / UIDS_PER_SLOT).collect())),
         };
         for _ in 0..config.slots + config.spares {
             let slot = fleet.make(shape)?;
@@ -140,18 +181,16 @@ impl Fleet {
         Ok(Arc::new(fleet))
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, VecDeque<Slot>> {
-        self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn idle(&self) -> MutexGuard<'_, VecDeque<Slot>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has the launcher fork a zygote.
     fn make(&self, shape: Shape) -> Result<Slot, NativeError> {
-        let index = self.next.fetch_add(1, Ordering::Relaxed);
-        let place = Place::take(&self.places)?;
         let (command, their_command) = StdStream::pair().map_err(NativeError::Talk)?;
         let (control, their_control) = StdStream::pair().map_err(NativeError::Talk)?;
+        let index = self.register.number().ok_or(NativeError::TooMany)?;
         let mut request = [0; REQUEST];
-        request[..8].copy_from_slice(&u64::from(place.number).to_ne_bytes());
         request[8..].copy_from_slice(&index.to_ne_bytes());
         let fds = [their_command.as_raw_fd(), their_control.as_raw_fd()];
         // Small, and the launcher always reads: it never has to wait.
@@ -164,18 +203,19 @@ impl Fleet {
         );
         match sent {
             Ok(REQUEST) => {}
-            Ok(_) => return Err(NativeError::Silent("its socket is full")),
-            Err(error) => return Err(NativeError::Talk(error.into())),
+            Ok(_) | Err(Errno::EAGAIN) => return Err(NativeError::Silent("its socket is full")),
+            Err(error) => return Err(NativeError::LauncherDied(error.into())),
         }
         for stream in [&command, &control] {
             stream.set_nonblocking(true).map_err(NativeError::Talk)?;
         }
         let command = UnixStream::from_std(command).map_err(NativeError::Talk)?;
+        #[expect(clippy::cast_possible_truncation, reason = "the index is below the block's size")]
         let owner = self
             .instance
             .uids
-            .map_or(Owner::Host, |first| Owner::Slot(first + place.number * UIDS_PER_SLOT + 1));
-        let mut slot = Slot::new(index, place, command, control, shape, owner);
+            .map_or(Owner::Host, |first| Owner::Slot(first + index as u32 * UIDS_PER_SLOT + 1));
+        let mut slot = Slot::new(index, command, control, shape, owner);
         slot.reset(shape)?;
         Ok(slot)
     }
@@ -230,19 +270,7 @@ impl Fleet {
 
     /// What the launcher says of a zygote's end.
     pub(crate) async fn death(&self, index: u64) -> Option<Death> {
-        timeout(DEATH_NOTICE, async {
-            loop {
-                let news = self.deaths.news.notified();
-                let told =
-                    self.deaths.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&index);
-                match told {
-                    Some(death) => return death,
-                    None => news.await,
-                }
-            }
-        })
-        .await
-        .ok()
+        timeout(DEATH_NOTICE, self.register.death(index)).await.ok().flatten()
     }
 
     /// Ends everything and waits until nothing is left.
@@ -259,7 +287,7 @@ impl Fleet {
             }
         }
         *launcher = None;
-        let listener = self.listener.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(listener) = listener {
             listener.abort();
         }
@@ -270,7 +298,7 @@ impl Fleet {
 impl Drop for Fleet {
     /// The launcher sees the sockets close, and cleans up by itself.
     fn drop(&mut self) {
-        let listener = self.listener.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(listener) = listener {
             listener.abort();
         }
@@ -386,18 +414,14 @@ async fn hear(socket: Arc<UnixStream>) -> Result<(Found, Store, Ear), NativeErro
     }
 }
 
-async fn listen(mut ear: Ear, deaths: Arc<Deaths>) {
+async fn listen(mut ear: Ear, register: Arc<Register>) {
     while let Some((line, _)) = ear.line().await {
         if let ["died", index, oom_kills, peak] = line.split_whitespace().collect::<Vec<_>>().as_slice()
             && let (Ok(index), Ok(oom_kills), Ok(memory_peak)) =
                 (index.parse(), oom_kills.parse(), peak.parse())
         {
-            let mut told = deaths.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            // Of a slot that died idle nobody asks.
-            told.retain(|earlier: &u64, _| earlier + MOST_UNASKED > index);
-            told.insert(index, Death { oom_kills, memory_peak });
-            drop(told);
-            deaths.news.notify_waiters();
+            register.note(index, Death { oom_kills, memory_peak });
         }
     }
+    register.end();
 }

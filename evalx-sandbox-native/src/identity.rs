@@ -1,8 +1,9 @@
 //! Who a slot is: its user namespace, its network, and what it can never regain.
 
 use std::io;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid, read, setgroups, setresgid, setresuid, write};
 
@@ -12,9 +13,9 @@ use crate::sys;
 /// Two host uids for each slot: its root, and its programs.
 pub(crate) const UIDS_PER_SLOT: u32 = 2;
 
-/// The map of the slot that has pair `place` of the uids, as the kernel reads it: inside, outside, how many.
-pub(crate) fn id_map(first: u32, place: u32) -> String {
-    let root = first + place * UIDS_PER_SLOT;
+/// The map of the slot that has pair `serial` of the uids, as the kernel reads it: inside, outside, how many.
+pub(crate) fn id_map(first: u32, serial: u32) -> String {
+    let root = first + serial * UIDS_PER_SLOT;
     format!("0 {root} 1\n{} {} 1\n", crate::cell::BOX_ID, root + 1)
 }
 
@@ -50,6 +51,10 @@ pub(crate) fn become_slot(owner: Option<u32>, sync: &OwnedFd) -> io::Result<()> 
     nix::unistd::sethostname(HOSTNAME)?;
     // The launcher has one thread, so that its end is the death meant here.
     sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as usize)?;
+    // It may have ended before; it holds the other end for as long as it lives.
+    if poll(&mut [PollFd::new(sync.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO)? > 0 {
+        return Err(io::Error::other("the launcher ended"));
+    }
     never_regain()?;
     Ok(())
 }

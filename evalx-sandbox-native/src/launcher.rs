@@ -7,10 +7,11 @@
 
 use std::io;
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::unistd::{Gid, Uid};
 
@@ -25,12 +26,14 @@ use crate::zygote;
 /// A zygote that lives.
 struct Child {
     /// Which pair of the instance's uids it has.
-    place: u32,
+    serial: u32,
     index: u64,
     pid: i32,
     ended: OwnedFd,
-    /// Where it asks for its user namespace to be mapped; gone once it was.
-    sync: Option<OwnedFd>,
+    /// Where it asks for its user namespace to be mapped, and by whose end it
+    /// knows that this process lives.
+    sync: OwnedFd,
+    mapped: bool,
     folders: Vec<std::path::PathBuf>,
     unified: bool,
 }
@@ -68,8 +71,27 @@ const SOCKET: i32 = 10;
 /// An error leaves the socket open, for `main` to say it there.
 fn start(socket: OwnedFd) -> io::Result<Launcher> {
     let socket = ManuallyDrop::new(socket);
+    // A slot takes two of them; programs have a limit of their own.
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = sys::set_limit(libc::RLIMIT_NOFILE, hard, hard);
+    }
     let plan = LaunchPlan::from_arguments(std::env::args_os().skip(1))
         .ok_or_else(|| io::Error::other("the launcher's arguments are not understood"))?;
+    let stage = match prepare(&plan) {
+        Ok(stage) => stage,
+        Err(error) => {
+            remove_rest(&plan);
+            return Err(error);
+        }
+    };
+    if let Err(error) = announce(socket.as_raw_fd(), &stage) {
+        remove_rest(&plan);
+        return Err(error);
+    }
+    Ok(Launcher { plan, socket: ManuallyDrop::into_inner(socket), stage, children: Vec::new() })
+}
+
+fn prepare(plan: &LaunchPlan) -> io::Result<Stage> {
     if plan.uids.is_none() {
         identity::become_namespace_root(Uid::effective(), Gid::effective()).map_err(|error| {
             io::Error::new(error.kind(), format!("no user namespace can be made: {error}"))
@@ -77,13 +99,30 @@ fn start(socket: OwnedFd) -> io::Result<Launcher> {
     }
     // Not before: the kernel lets nobody map a process that can't be dumped.
     sys::prctl(libc::PR_SET_DUMPABLE, 0)?;
-    let stage = Stage::prepare(&plan.folder, &plan.readable)
-        .map_err(|error| io::Error::new(error.kind(), format!("the root can't be prepared: {error}")))?;
+    Stage::prepare(&plan.folder, &plan.readable)
+        .map_err(|error| io::Error::new(error.kind(), format!("the root can't be prepared: {error}")))
+}
+
+/// Says that slots can be asked for, and hands over the folder of artifacts.
+fn announce(socket: RawFd, stage: &Stage) -> io::Result<()> {
     let layers = if stage.layers == Layers::Overlay { "overlay" } else { "bind" };
     let store = std::fs::File::open(stage.store())?;
     let text = format!("ready {layers} {}\n", sys::landlock_version());
-    sys::send(socket.as_raw_fd(), text.as_bytes(), store.as_raw_fd())?;
-    Ok(Launcher { plan, socket: ManuallyDrop::into_inner(socket), stage, children: Vec::new() })
+    Ok(sys::send(socket, text.as_bytes(), store.as_raw_fd())?)
+}
+
+/// Removes what the plan has on this machine, when no zygote lives.
+fn remove_rest(plan: &LaunchPlan) {
+    let name = format!("evalx.{}", plan.instance);
+    let groups: Vec<_> = plan.cgroup.folders().iter().map(|base| base.join(&name)).collect();
+    for group in &groups {
+        crate::cgroup::slot::remove_tree(group);
+    }
+    let _ = nix::mount::umount2(&plan.folder, nix::mount::MntFlags::MNT_DETACH);
+    if let Some(folder) = plan.folder.parent() {
+        // If it fails, the host or the next start removes it.
+        let _ = crate::instance::forget(folder, &groups, PATIENCE / 2);
+    }
 }
 
 /// What the host had ignored or blocked, programs would inherit.
@@ -124,7 +163,8 @@ impl Launcher {
             .children
             .iter()
             .enumerate()
-            .filter_map(|(at, child)| Some((at, child.sync.as_ref()?.as_fd())))
+            .filter(|(_, child)| !child.mapped && self.plan.uids.is_some())
+            .map(|(at, child)| (at, child.sync.as_fd()))
             .collect();
         polls.extend(syncs.iter().map(|(_, sync)| PollFd::new(*sync, PollFlags::POLLIN)));
         poll(&mut polls, PollTimeout::NONE)?;
@@ -152,62 +192,94 @@ impl Launcher {
         if sys::receive(self.socket.as_raw_fd(), &mut request, &mut fds)? != REQUEST {
             return Ok(false);
         }
-        let [place, index] = [0, 8].map(|at: usize| {
-            let mut word = [0; 8];
-            word.copy_from_slice(&request[at..at + 8]);
-            u64::from_ne_bytes(word)
-        });
+        let mut index = [0; 8];
+        index.copy_from_slice(&request[8..]);
+        let index = u64::from_ne_bytes(index);
         let (Some(command), Some(control)) = (sys::own(fds[0]), sys::own(fds[1])) else { return Ok(false) };
-        let told = control.try_clone()?;
-        if let Err(error) = self.spawn(place, index, command, control) {
-            identity::report(told.as_raw_fd(), &format!("could not make a slot: {error}"));
+        if let Err(error) = self.spawn(index, &command, &control) {
+            identity::report(control.as_raw_fd(), &format!("could not make a slot: {error}"));
+            // Its number is free again.
+            self.say(&format!("died {index} 0 0\n"));
         }
         Ok(true)
     }
 
-    /// Forks the zygote of slot `index`, which has the uids of `place`.
-    fn spawn(&mut self, place: u64, index: u64, command: OwnedFd, control: OwnedFd) -> io::Result<()> {
-        let place = u32::try_from(place).map_err(io::Error::other)?;
-        let owner = self.plan.uids.map(|first| first + place * identity::UIDS_PER_SLOT);
+    fn spawn(&mut self, index: u64, command: &OwnedFd, control: &OwnedFd) -> io::Result<()> {
+        let serial = u32::try_from(index).map_err(io::Error::other)?;
+        let owner = self.plan.uids.map(|first| first + serial * identity::UIDS_PER_SLOT);
         let group = SlotGroup::make(&self.plan.cgroup, &self.plan.instance, index, owner)?;
         let folders = group.folders.clone();
         let unified = matches!(self.plan.cgroup, Plan::V2(_));
+        match self.fork(command, control, group, owner) {
+            Ok((pid, ended, sync)) => {
+                self.children.push(Child {
+                    serial,
+                    index,
+                    pid,
+                    ended,
+                    sync,
+                    mapped: false,
+                    folders,
+                    unified,
+                });
+                Ok(())
+            }
+            Err(error) => {
+                SlotGroup::of(folders, unified).remove();
+                Err(error)
+            }
+        }
+    }
+
+    /// A new zygote's id, the descriptor of its end, and where it asks to be mapped.
+    fn fork(
+        &mut self,
+        command: &OwnedFd,
+        control: &OwnedFd,
+        group: SlotGroup,
+        owner: Option<u32>,
+    ) -> io::Result<(i32, OwnedFd, OwnedFd)> {
         let (sync, theirs) = std::os::unix::net::UnixStream::pair()?;
         let pid = sys::fork_into(libc::CLONE_NEWPID)?;
         if pid == 0 {
             // What is the launcher's alone.
             self.children.clear();
             sys::close(self.socket.as_raw_fd());
+            drop(sync);
             zygote::main(zygote::Setup {
-                command,
-                control,
+                command: command.as_fd(),
+                control: control.as_fd(),
                 sync: theirs.into(),
+                unified: matches!(self.plan.cgroup, Plan::V2(_)),
                 group,
                 stage: self.stage.clone(),
                 owner,
-                unified,
             });
         }
-        let ended = sys::process_descriptor(pid)?;
-        let sync = self.plan.uids.map(|_| sync.into());
-        self.children.push(Child { place, index, pid, ended, sync, folders, unified });
-        Ok(())
+        match sys::process_descriptor(pid) {
+            Ok(ended) => Ok((pid, ended, sync.into())),
+            Err(error) => {
+                let _ = sys::kill(pid, libc::SIGKILL);
+                let _ = sys::wait(pid, 0);
+                Err(error.into())
+            }
+        }
     }
 
     /// Maps a zygote's new user namespace to the slot's uids.
     fn map(&mut self, at: usize) {
         let child = &mut self.children[at];
-        let Some(sync) = child.sync.take() else { return };
+        child.mapped = true;
         let Some(first) = self.plan.uids else { return };
-        if !matches!(nix::unistd::read(&sync, &mut [0]), Ok(1)) {
+        if !matches!(nix::unistd::read(&child.sync, &mut [0]), Ok(1)) {
             return;
         }
-        let map = identity::id_map(first, child.place);
+        let map = identity::id_map(first, child.serial);
         let written = ["uid_map", "gid_map"]
             .iter()
             .all(|file| std::fs::write(format!("/proc/{}/{file}", child.pid), &map).is_ok());
         if written {
-            let _ = nix::unistd::write(&sync, b"m");
+            let _ = nix::unistd::write(&child.sync, b"m");
         }
     }
 
@@ -228,11 +300,7 @@ impl Launcher {
         while !self.children.is_empty() {
             self.bury(self.children.len() - 1);
         }
-        for folder in self.plan.cgroup.folders() {
-            crate::cgroup::slot::remove_tree(&folder.join(format!("evalx.{}", self.plan.instance)));
-        }
-        let _ = nix::mount::umount2(&self.plan.folder, nix::mount::MntFlags::MNT_DETACH);
-        let _ = std::fs::remove_dir_all(&self.plan.folder);
+        remove_rest(&self.plan);
         self.say("gone\n");
     }
 }

@@ -11,7 +11,6 @@ use tokio::net::UnixStream;
 
 use crate::error::NativeError;
 use crate::files::Owner;
-use crate::fleet::Place;
 use crate::sys;
 use crate::wire::{ANSWER_WORDS, Answer, Control, Done, Shape, Stopped};
 
@@ -27,8 +26,6 @@ pub(crate) struct WorkFolder {
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) index: u64,
-    /// Its uids, until it is dropped.
-    _place: Place,
     command: UnixStream,
     /// Not known to the runtime: what comes here is looked for when it is
     /// needed, and wakes nobody before.
@@ -42,13 +39,12 @@ pub(crate) struct Slot {
 impl Slot {
     pub(crate) const fn new(
         index: u64,
-        place: Place,
         command: UnixStream,
         control: StdStream,
         shape: Shape,
         owner: Owner,
     ) -> Self {
-        Self { index, _place: place, command, control, generation: 0, shape, owner, ready: None }
+        Self { index, command, control, generation: 0, shape, owner, ready: None }
     }
 
     pub(crate) const fn shape(&self) -> Shape {

@@ -6,7 +6,7 @@
 //! nothing of the slot outlives it, and it ends when the host is gone.
 
 use std::ffi::CString;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::SeqCst};
 
@@ -25,9 +25,9 @@ use crate::wire::{Answer, CONTROL_WORDS, Control, Done, Shape, Stage, Stopped};
 
 /// What the launcher hands to a new zygote.
 #[derive(Debug)]
-pub(crate) struct Setup {
-    pub(crate) command: OwnedFd,
-    pub(crate) control: OwnedFd,
+pub(crate) struct Setup<'a> {
+    pub(crate) command: BorrowedFd<'a>,
+    pub(crate) control: BorrowedFd<'a>,
     /// Says to the launcher that the user namespace is there, and hears that it is mapped.
     pub(crate) sync: OwnedFd,
     pub(crate) group: crate::cgroup::slot::SlotGroup,
@@ -60,7 +60,7 @@ struct Zygote {
 }
 
 /// Turns a fork of the launcher into a zygote; never returns.
-pub(crate) fn main(setup: Setup) -> ! {
+pub(crate) fn main(setup: Setup<'_>) -> ! {
     match become_zygote(setup) {
         Ok(mut zygote) => loop {
             if zygote.turn().is_err() {
@@ -71,7 +71,7 @@ pub(crate) fn main(setup: Setup) -> ! {
     }
 }
 
-fn become_zygote(setup: Setup) -> Result<Zygote, ()> {
+fn become_zygote(setup: Setup<'_>) -> Result<Zygote, ()> {
     let (command, control) = (setup.command.as_raw_fd(), setup.control.as_raw_fd());
     let refuse = |what: &str, error: &dyn std::fmt::Display| {
         let message = format!("{what}: {error}");
@@ -103,7 +103,7 @@ fn become_zygote(setup: Setup) -> Result<Zygote, ()> {
 }
 
 /// Opens the cgroup's files, while the host's `/sys` is still in reach.
-fn meter(setup: &Setup) -> Result<(Meter, RawFd), Errno> {
+fn meter(setup: &Setup<'_>) -> Result<(Meter, RawFd), Errno> {
     let folder = |path: &PathBuf| -> Result<RawFd, Errno> {
         let path = CString::new(path.as_os_str().as_encoded_bytes()).map_err(|_| Errno::EINVAL)?;
         sys::open(libc::AT_FDCWD, &path, libc::O_RDONLY | libc::O_DIRECTORY)

@@ -18,12 +18,22 @@ impl SlotGroup {
     /// Makes the groups of slot `index`, and hands them to `owner` where the
     /// zygote is to make groups of its own below.
     pub(crate) fn make(plan: &Plan, instance: &str, index: u64, owner: Option<u32>) -> io::Result<Self> {
-        let mut folders = Vec::new();
+        let mut group = Self { folders: Vec::new(), unified: matches!(plan, Plan::V2(_)) };
+        match group.fill(plan, instance, index, owner) {
+            Ok(()) => Ok(group),
+            Err(error) => {
+                group.remove();
+                Err(error)
+            }
+        }
+    }
+
+    fn fill(&mut self, plan: &Plan, instance: &str, index: u64, owner: Option<u32>) -> io::Result<()> {
         for base in plan.folders() {
             let top = base.join(format!("evalx.{instance}"));
             if !top.exists() {
                 fs::create_dir(&top)?;
-                if matches!(plan, Plan::V2(_)) {
+                if self.unified {
                     enable(&top)?;
                 }
                 // Older kernels count what is below only when told so.
@@ -31,13 +41,9 @@ impl SlotGroup {
             }
             let folder = top.join(format!("slot-{index}"));
             fs::create_dir(&folder)?;
-            folders.push(folder);
+            self.folders.push(folder);
         }
-        let group = Self { folders, unified: matches!(plan, Plan::V2(_)) };
-        if let Some(owner) = owner {
-            group.hand_over(owner)?;
-        }
-        Ok(group)
+        owner.map_or(Ok(()), |owner| self.hand_over(owner))
     }
 
     /// The groups that were made as these folders.
