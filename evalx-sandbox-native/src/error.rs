@@ -28,6 +28,8 @@ pub(crate) enum NativeError {
     Talk(#[source] io::Error),
     #[error("{what}", what = Stage::describe(*.0))]
     Stage(u64, #[source] Errno),
+    #[error("a session's files are out of reach")]
+    Files(#[source] io::Error),
     #[error("an artifact could not be stored")]
     Store(#[source] io::Error),
     #[error("the sandbox is shut down")]
@@ -71,6 +73,7 @@ impl NativeError {
             Self::Start(error)
             | Self::Talk(error)
             | Self::Store(error)
+            | Self::Files(error)
             | Self::State { source: error, .. } => {
                 matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
             }

@@ -70,9 +70,9 @@ fn refuse(path: &SandboxPath, why: &str) -> Error {
 }
 
 fn failed(path: &SandboxPath, error: Errno) -> Error {
+    // Nothing about the file is wrong: this process has run short.
     if matches!(error, Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM) {
-        // Nothing about the file is wrong: this process has run short.
-        return NativeError::Talk(error.into()).into();
+        return NativeError::Files(error.into()).into();
     }
     let why = match error {
         Errno::ENOENT => "there is no such file",

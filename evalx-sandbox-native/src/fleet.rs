@@ -204,7 +204,10 @@ impl Fleet {
         match sent {
             Ok(REQUEST) => {}
             Ok(_) | Err(Errno::EAGAIN) => return Err(NativeError::Silent("its socket is full")),
-            Err(error) => return Err(NativeError::LauncherDied(error.into())),
+            Err(error) => {
+                self.register.entries().used.remove(&index);
+                return Err(NativeError::LauncherDied(error.into()));
+            }
         }
         for stream in [&command, &control] {
             stream.set_nonblocking(true).map_err(NativeError::Talk)?;

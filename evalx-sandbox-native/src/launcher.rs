@@ -49,6 +49,10 @@ struct Launcher {
 pub(crate) fn main() -> ! {
     // Ctrl-C at the host's terminal is the host's to handle.
     sys::new_session();
+    // A slot takes two of them; programs have a limit of their own.
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = sys::set_limit(libc::RLIMIT_NOFILE, hard, hard);
+    }
     let Ok(socket) = reset_signals().and_then(|()| own_descriptors()) else { sys::exit(1) };
     let talk = socket.as_raw_fd();
     let code = match start(socket) {
@@ -71,10 +75,6 @@ const SOCKET: i32 = 10;
 /// An error leaves the socket open, for `main` to say it there.
 fn start(socket: OwnedFd) -> io::Result<Launcher> {
     let socket = ManuallyDrop::new(socket);
-    // A slot takes two of them; programs have a limit of their own.
-    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        let _ = sys::set_limit(libc::RLIMIT_NOFILE, hard, hard);
-    }
     let plan = LaunchPlan::from_arguments(std::env::args_os().skip(1))
         .ok_or_else(|| io::Error::other("the launcher's arguments are not understood"))?;
     let stage = match prepare(&plan) {
@@ -279,7 +279,8 @@ impl Launcher {
             .iter()
             .all(|file| std::fs::write(format!("/proc/{}/{file}", child.pid), &map).is_ok());
         if written {
-            let _ = nix::unistd::write(&child.sync, b"m");
+            // It may have died since; this process must not, of a broken pipe.
+            let _ = sys::send(child.sync.as_raw_fd(), b"m", -1);
         }
     }
 

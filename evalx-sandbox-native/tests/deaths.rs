@@ -54,6 +54,8 @@ fn main() -> ExitCode {
     if let [Some(orders), Some(state), Some(token)] = HOST.map(std::env::var_os) {
         return host::main(&orders.to_string_lossy(), Path::new(&state), &token.to_string_lossy());
     }
+    // The first one opens what the process then keeps for good.
+    drop(runtime());
     let mut arguments = Arguments::from_args();
     // What is found of this process is to be the trial's own.
     arguments.test_threads = Some(1);
@@ -676,17 +678,18 @@ fn zygotes_killed() {
             .map(|_| {
                 let (sandbox, probes, over) = (Arc::clone(&sandbox), probes.clone(), Arc::clone(&over));
                 tokio::spawn(async move {
-                    let (mut well, mut failed) = (0, 0);
+                    let (mut well, mut failed, mut last) = (0, 0, String::new());
                     while !over.load(Ordering::Relaxed) {
                         match hello(&sandbox, &probes).await {
                             Ok(()) => well += 1,
                             Err(error) => {
                                 unavailable(&error);
                                 failed += 1;
+                                last = error.chain();
                             }
                         }
                     }
-                    (well, failed)
+                    (well, failed, last)
                 })
             })
             .collect();
@@ -696,14 +699,15 @@ fn zygotes_killed() {
             dice.one_of(&traces.zygotes()).copied().into_iter().for_each(murder);
         }
         over.store(true, Ordering::Relaxed);
-        let (mut well, mut failed) = (0, 0);
+        let (mut well, mut failed, mut errors) = (0, 0, Vec::new());
         for worker in workers {
-            let (more, lost) = worker.await.expect("no run panics");
+            let (more, lost, error) = worker.await.expect("no run panics");
             well += more;
             failed += lost;
+            errors.push(error);
         }
         note(&format!("{kills} zygotes killed: {well} runs went well, {failed} failed"));
-        assert!(failed <= kills, "{failed} runs failed of {kills} deaths");
+        assert!(failed <= kills, "{failed} runs failed of {kills} deaths: {errors:?}");
         // Slots that died last are found dead by the runs that take them.
         for _ in 0..4 {
             if let Err(error) = hello(&sandbox, &probes).await {

@@ -36,8 +36,6 @@ impl SlotGroup {
                 if self.unified {
                     enable(&top)?;
                 }
-                // Older kernels count what is below only when told so.
-                let _ = fs::write(top.join("memory.use_hierarchy"), "1");
             }
             let folder = top.join(format!("slot-{index}"));
             fs::create_dir(&folder)?;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 pub(crate) struct Process {
     pub(crate) pid: i32,
     pub(crate) parent: i32,
+    session: i32,
     /// Whether it is the launcher, a fork of it, or a cell.
     own: bool,
 }
@@ -50,8 +51,8 @@ impl Traces {
             if !own && !member() {
                 continue;
             }
-            if let Some(parent) = parent_of_living(pid) {
-                found.push(Process { pid, parent, own });
+            if let Some((parent, session)) = living(pid) {
+                found.push(Process { pid, parent, session, own });
             }
         }
         found
@@ -60,9 +61,10 @@ impl Traces {
     /// The launchers, of which each sandbox has one.
     pub(crate) fn launchers(&self) -> Vec<i32> {
         let all = self.processes();
-        let is_own = |pid: i32| all.iter().any(|process| process.own && process.pid == pid);
+        let is_known = |pid: i32| all.iter().any(|process| process.pid == pid);
+        // A cell whose zygote is dying has no known parent either, but leads no session.
         all.iter()
-            .filter(|process| process.own && !is_own(process.parent))
+            .filter(|process| process.own && process.session == process.pid && !is_known(process.parent))
             .map(|process| process.pid)
             .collect()
     }
@@ -122,13 +124,16 @@ impl Traces {
     }
 }
 
-/// The parent, unless the process has ended.
-fn parent_of_living(pid: i32) -> Option<i32> {
+/// The parent and the session, unless the process has ended.
+fn living(pid: i32) -> Option<(i32, i32)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name may have spaces and parentheses of its own.
     let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_whitespace();
     let state = fields.next()?;
-    if matches!(state, "Z" | "X") { None } else { fields.next()?.parse().ok() }
+    if matches!(state, "Z" | "X") {
+        return None;
+    }
+    Some((fields.next()?.parse().ok()?, fields.nth(1)?.parse().ok()?))
 }
 
 fn cgroup_mounts() -> BTreeSet<PathBuf> {
