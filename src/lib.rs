@@ -1,9 +1,46 @@
 //! evalx runs untrusted source code for a host application: safely, at nearly
 //! the speed of running it unprotected, and with an answer a person can use.
 //!
-//! This package re-exports [`evalx_core`] and, by feature, the backends.
+//! This crate re-exports the others, so that an application has one
+//! dependency: all of [`evalx-core`](evalx_core), the vocabulary, the traits and
+//! the [`Evaluator`]; and the backends, by feature. Their pages say more.
+//!
+//! # Example
+//!
+//! A C++ program is compiled once, run on two inputs, and judged:
+//!
+#![cfg_attr(feature = "native", doc = "```no_run")]
+#![cfg_attr(not(feature = "native"), doc = "```ignore")]
+//! use std::sync::Arc;
+//! use evalx::{Evaluator, NativeConfig, NativeSandbox, Sandbox, Submission, Test, Verdict};
+//!
+//! const SUM: &str = "#include <iostream>
+//!     int main() { long a, b; std::cin >> a >> b; std::cout << a + b; }";
+//!
+//! #[tokio::main]
+//! async fn main() -> evalx::Result<()> {
+//!     let sandbox = Arc::new(NativeSandbox::start(NativeConfig::default()).await?);
+//!     let submission = Submission::new("cpp", SUM)
+//!         .with_test(Test::new("small", "1 2").with_expected("3"))
+//!         .with_test(Test::new("large", "1000000 -1").with_expected("999999"));
+//!     let evaluation = Evaluator::new(Arc::clone(&sandbox)).evaluate(submission).await?;
+//!     assert_eq!(evaluation.verdict, Verdict::Accepted);
+//!     sandbox.shutdown().await
+//! }
+//! ```
+//!
+//! It needs a machine that can run the backend; `examples/quickstart.rs` is
+//! the same as a program. To try out what is built on the traits without one,
+//! there is `FakeSandbox` of `evalx-testkit`.
+//!
+//! # Crate features
+//!
+//! - **native** (default): `NativeSandbox`, which drives Linux namespaces,
+//!   cgroups and seccomp directly. Without it there is no backend.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[doc(inline)]
 pub use evalx_core::*;
-
 #[cfg(feature = "native")]
+#[doc(inline)]
 pub use evalx_sandbox_native::{Cgroup, Launcher, NativeConfig, NativeSandbox};

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use evalx_core::{
-    Capabilities, Error, ErrorKind, Isolation, LimitKind, Limits, MemoryMeasure, Network, Result, Sandbox,
-    Session, SessionSpec, Strength, SyscallPolicy,
+    Capabilities, Error, ErrorKind, Isolation, LimitKind, Limits, Network, Result, Sandbox, Session,
+    SessionSpec, Strength, SyscallPolicy,
 };
 use nix::sys::resource::{Resource, getrlimit};
 
@@ -100,10 +100,8 @@ impl NativeSandbox {
         let mut path: Vec<PathBuf> = PATH.iter().map(PathBuf::from).collect();
         path.extend(config.toolchains.iter().map(|folder| folder.join("bin")));
         let hard = |resource| getrlimit(resource).map_or(u64::MAX, |(_, hard)| hard);
-        let measure = if plan == Plan::Rlimits { MemoryMeasure::MaxRss } else { MemoryMeasure::Cgroup };
         let common = Common {
             path,
-            measure,
             most_open_files: hard(Resource::RLIMIT_NOFILE),
             most_stack: hard(Resource::RLIMIT_STACK),
         };
@@ -144,6 +142,10 @@ fn capabilities(plan: &Plan, found: Found, privileged: bool) -> Capabilities {
         Plan::V2(_) => ["memory.max", "pids.max", "cpu.stat"],
         Plan::Rlimits => ["RLIMIT_AS", "RLIMIT_NPROC", "RLIMIT_CPU"],
     };
+    let cpu_by = match plan {
+        Plan::Rlimits => cpu.to_owned(),
+        _ => format!("{name} {cpu}, timer of the slot's zygote"),
+    };
     let whole = Strength::Whole;
     let (inodes, inodes_by) = match (found.overlay, privileged) {
         (true, true) => (whole, "an overlay for each slot"),
@@ -154,7 +156,7 @@ fn capabilities(plan: &Plan, found: Found, privileged: bool) -> Capabilities {
     };
     let wall = if found.landlock > 0 { whole } else { Strength::None };
     let mut capabilities = Capabilities::new("native")
-        .with_limit(LimitKind::CpuTime, group, format!("{name} {cpu}, timer of the slot's zygote"))
+        .with_limit(LimitKind::CpuTime, group, cpu_by)
         .with_limit(LimitKind::WallTime, whole, "timer of the slot's zygote")
         .with_limit(LimitKind::Memory, group, format!("{name} {memory}"))
         .with_limit(LimitKind::Processes, group, format!("{name} {pids}"))

@@ -342,7 +342,6 @@ fn run(cell: &'static Cell, order: Order) -> Result<Option<Done>, Failure> {
     done.status = Some(status);
     if matches!(cell.meter, Meter::None) {
         done.cpu_ns = reaped.user_ns.saturating_add(reaped.system_ns);
-        done.memory_peak = reaped.max_rss;
     }
     done.voluntary = reaped.voluntary;
     done.involuntary = reaped.involuntary;
@@ -371,8 +370,10 @@ pub(crate) fn split(total: u64, user: u64, system: u64) -> (u64, u64) {
 /// What the whole tree used; called when it is dead.
 pub(crate) fn measure(cell: &Cell, wall_ns: u64, max_rss: u64) -> Done {
     let usage = cell.meter.usage();
+    let memory_by_rss = !cell.meter.tells_peak();
     // What the cgroup's counter may have missed, the largest process shows.
-    let missed = max_rss.saturating_sub(usage.memory_peak).min(cell.meter.blind_spot(cell.cpus));
+    let missed = if memory_by_rss { max_rss } else { cell.meter.blind_spot(cell.cpus) };
+    let missed = missed.min(max_rss.saturating_sub(usage.memory_peak));
     // Nothing is full if it can't be asked, which would take a dead kernel.
     let unknown = Space { bytes_free: 1, files_free: 1, ..Space::default() };
     let space = sys::space(cell.work_folder.load(SeqCst)).unwrap_or(unknown);
@@ -384,6 +385,7 @@ pub(crate) fn measure(cell: &Cell, wall_ns: u64, max_rss: u64) -> Done {
         system_ns: usage.system_ns,
         wall_ns,
         memory_peak: usage.memory_peak.saturating_add(missed),
+        memory_by_rss,
         oom_kills: usage.oom_kills,
         processes_peak: usage.processes_peak,
         forks_refused: usage.forks_refused,

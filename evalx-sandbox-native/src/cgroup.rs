@@ -1,9 +1,10 @@
 //! Control groups: which ones this process may use, found before anything starts.
 //!
-//! What a slot does with them is in [`slot`] (made by the launcher) and
-//! [`meter`] (limits and figures of one step).
+//! What a slot does with them is in [`slot`] (made by the launcher), [`renew`]
+//! (new ones for the next step) and [`meter`] (limits and figures of one step).
 
 pub(crate) mod meter;
+pub(crate) mod renew;
 pub(crate) mod slot;
 
 use std::fs;
@@ -51,8 +52,8 @@ impl Plan {
     pub(crate) fn find(choice: &Cgroup) -> Result<Self> {
         let missing = |why: String| {
             Error::new(ErrorKind::Unsupported, format!("no usable cgroup: {why}")).with_mend(
-                "run as root, or in a delegated cgroup v2 subtree (`systemd-run --user --scope -p Delegate=yes …` \
-                 with EVALX_CGROUP=adopt, or EVALX_CGROUP=/sys/fs/cgroup/…), or accept rlimits by name",
+                "run as root; or in a delegated cgroup v2 subtree: put `systemd-run --user --scope -p Delegate=yes \
+                 env EVALX_CGROUP=adopt` before the command, or name one by EVALX_CGROUP=/sys/fs/cgroup/…",
             )
         };
         let mounts = Mounts::read().map_err(|error| missing(error.to_string()))?;

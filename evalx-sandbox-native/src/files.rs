@@ -70,7 +70,8 @@ fn refuse(path: &SandboxPath, why: &str) -> Error {
 }
 
 fn failed(path: &SandboxPath, error: Errno) -> Error {
-    if matches!(error, Errno::EMFILE | Errno::ENFILE) {
+    // Nothing about the file is wrong: this process has run short.
+    if matches!(error, Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM) {
         return NativeError::Files(error.into()).into();
     }
     let why = match error {

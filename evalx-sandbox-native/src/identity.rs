@@ -13,9 +13,9 @@ use crate::sys;
 /// Two host uids for each slot: its root, and its programs.
 pub(crate) const UIDS_PER_SLOT: u32 = 2;
 
-/// The map of slot `index`, as the kernel reads it: inside, outside, how many.
-pub(crate) fn id_map(first: u32, index: u64) -> String {
-    let root = u64::from(first) + index * u64::from(UIDS_PER_SLOT);
+/// The map of the slot that has pair `serial` of the uids, as the kernel reads it: inside, outside, how many.
+pub(crate) fn id_map(first: u32, serial: u32) -> String {
+    let root = first + serial * UIDS_PER_SLOT;
     format!("0 {root} 1\n{} {} 1\n", crate::cell::BOX_ID, root + 1)
 }
 

@@ -1,4 +1,4 @@
-//! A second wall around files, signals and ports, where the kernel has Landlock.
+//! A second wall around files, signals and abstract sockets, where the kernel has Landlock.
 //!
 //! The mounts already say what can be written; this says it again, by another
 //! mechanism, for the case that a mount flag is got around.
@@ -23,8 +23,7 @@ const IOCTL_DEV: u64 = 1 << 15;
 /// Every file access that a version of Landlock knows.
 const fn known(version: usize) -> u64 {
     let bits = match version {
-        0 => 0,
-        1 => 13,
+        0 | 1 => 0,
         2 => 14,
         3 | 4 => 15,
         _ => 16,

@@ -6,7 +6,8 @@
 //! the host does, whose death it learns of by end-of-file on its socket.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -24,6 +25,8 @@ use crate::zygote;
 
 /// A zygote that lives.
 struct Child {
+    /// Which pair of the instance's uids it has.
+    serial: u32,
     index: u64,
     pid: i32,
     ended: OwnedFd,
@@ -44,20 +47,22 @@ struct Launcher {
 
 /// The launcher's whole life.
 pub(crate) fn main() -> ! {
-    let code = match start() {
+    // Ctrl-C at the host's terminal is the host's to handle.
+    sys::new_session();
+    // A slot takes two of them; programs have a limit of their own.
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = sys::set_limit(libc::RLIMIT_NOFILE, hard, hard);
+    }
+    let Ok(socket) = reset_signals().and_then(|()| own_descriptors()) else { sys::exit(1) };
+    let talk = socket.as_raw_fd();
+    let code = match start(socket) {
         Ok(mut launcher) => {
             while launcher.turn().unwrap_or(false) {}
             launcher.end();
             0
         }
         Err(error) => {
-            // The socket is descriptor 0 until it was moved.
-            let text = format!("error {error}\n");
-            for descriptor in [SOCKET, 0] {
-                if sys::send(descriptor, text.as_bytes(), -1).is_ok() {
-                    break;
-                }
-            }
+            let _ = sys::send(talk, format!("error {error}\n").as_bytes(), -1);
             1
         }
     };
@@ -67,15 +72,9 @@ pub(crate) fn main() -> ! {
 /// Where the launcher's socket is moved, clear of the three that programs get.
 const SOCKET: i32 = 10;
 
-fn start() -> io::Result<Launcher> {
-    // Ctrl-C at the host's terminal is the host's to handle.
-    sys::new_session();
-    reset_signals()?;
-    // A slot takes two of them; programs have a limit of their own.
-    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        let _ = sys::set_limit(libc::RLIMIT_NOFILE, hard, hard);
-    }
-    let socket = own_descriptors()?;
+/// An error leaves the socket open, for `main` to say it there.
+fn start(socket: OwnedFd) -> io::Result<Launcher> {
+    let socket = ManuallyDrop::new(socket);
     let plan = LaunchPlan::from_arguments(std::env::args_os().skip(1))
         .ok_or_else(|| io::Error::other("the launcher's arguments are not understood"))?;
     let stage = match prepare(&plan) {
@@ -85,14 +84,11 @@ fn start() -> io::Result<Launcher> {
             return Err(error);
         }
     };
-    let launcher = Launcher { plan, socket, stage, children: Vec::new() };
-    match launcher.announce() {
-        Ok(()) => Ok(launcher),
-        Err(error) => {
-            launcher.end();
-            Err(error)
-        }
+    if let Err(error) = announce(socket.as_raw_fd(), &stage) {
+        remove_rest(&plan);
+        return Err(error);
     }
+    Ok(Launcher { plan, socket: ManuallyDrop::into_inner(socket), stage, children: Vec::new() })
 }
 
 fn prepare(plan: &LaunchPlan) -> io::Result<Stage> {
@@ -101,8 +97,18 @@ fn prepare(plan: &LaunchPlan) -> io::Result<Stage> {
             io::Error::new(error.kind(), format!("no user namespace can be made: {error}"))
         })?;
     }
+    // Not before: the kernel lets nobody map a process that can't be dumped.
+    sys::prctl(libc::PR_SET_DUMPABLE, 0)?;
     Stage::prepare(&plan.folder, &plan.readable)
         .map_err(|error| io::Error::new(error.kind(), format!("the root can't be prepared: {error}")))
+}
+
+/// Says that slots can be asked for, and hands over the folder of artifacts.
+fn announce(socket: RawFd, stage: &Stage) -> io::Result<()> {
+    let layers = if stage.layers == Layers::Overlay { "overlay" } else { "bind" };
+    let store = std::fs::File::open(stage.store())?;
+    let text = format!("ready {layers} {}\n", sys::landlock_version());
+    Ok(sys::send(socket, text.as_bytes(), store.as_raw_fd())?)
 }
 
 /// Removes what the plan has on this machine, when no zygote lives.
@@ -143,14 +149,6 @@ fn own_descriptors() -> io::Result<OwnedFd> {
 }
 
 impl Launcher {
-    /// Says that slots can be asked for, and hands over the folder of artifacts.
-    fn announce(&self) -> io::Result<()> {
-        let layers = if self.stage.layers == Layers::Overlay { "overlay" } else { "bind" };
-        let store = std::fs::File::open(self.stage.store())?;
-        let text = format!("ready {layers} {}\n", sys::landlock_version());
-        Ok(sys::send(self.socket.as_raw_fd(), text.as_bytes(), store.as_raw_fd())?)
-    }
-
     fn say(&self, text: &str) {
         let _ = sys::send(self.socket.as_raw_fd(), text.as_bytes(), -1);
     }
@@ -214,7 +212,16 @@ impl Launcher {
         let unified = matches!(self.plan.cgroup, Plan::V2(_));
         match self.fork(command, control, group, owner) {
             Ok((pid, ended, sync)) => {
-                self.children.push(Child { index, pid, ended, sync, mapped: false, folders, unified });
+                self.children.push(Child {
+                    serial,
+                    index,
+                    pid,
+                    ended,
+                    sync,
+                    mapped: false,
+                    folders,
+                    unified,
+                });
                 Ok(())
             }
             Err(error) => {
@@ -267,7 +274,7 @@ impl Launcher {
         if !matches!(nix::unistd::read(&child.sync, &mut [0]), Ok(1)) {
             return;
         }
-        let map = identity::id_map(first, child.index);
+        let map = identity::id_map(first, child.serial);
         let written = ["uid_map", "gid_map"]
             .iter()
             .all(|file| std::fs::write(format!("/proc/{}/{file}", child.pid), &map).is_ok());

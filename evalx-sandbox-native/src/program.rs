@@ -96,12 +96,14 @@ fn prepare(cell: &Cell, order: Order) -> Result<(), Failure> {
 /// program first. If it does not, the launcher sees the zygote die and says so.
 fn offer_to_oom_killer(cell: &Cell) {
     // The file belongs to root of the zygote's first user namespace unless
-    // this process may be dumped; giving up the uid below undoes that.
+    // this process may be dumped.
     let _ = sys::prctl(libc::PR_SET_DUMPABLE, 1);
     if let Ok(file) = sys::open(cell.zygote_proc, c"self/oom_score_adj", libc::O_WRONLY) {
         let _ = sys::write(file, b"1000");
         sys::close(file);
     }
+    // An ordinary user keeps its uid, so that nothing below undoes it.
+    let _ = sys::prctl(libc::PR_SET_DUMPABLE, 0);
 }
 
 /// Limits that the kernel holds for each process; those of the whole tree are

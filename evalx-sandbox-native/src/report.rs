@@ -15,7 +15,12 @@ use crate::wire::{Done, Stopped};
 pub(crate) struct Seen {
     pub(crate) stdout: StreamSummary,
     pub(crate) stderr: StreamSummary,
-    pub(crate) measure: MemoryMeasure,
+}
+
+impl From<(StreamSummary, StreamSummary)> for Seen {
+    fn from((stdout, stderr): (StreamSummary, StreamSummary)) -> Self {
+        Self { stdout, stderr }
+    }
 }
 
 /// Decides the outcome, in the order that [`Outcome`] states.
@@ -30,7 +35,8 @@ pub(crate) fn report(done: &Done, limits: &Limits, seen: Seen) -> StepReport {
     report.system_time = time(done.system_ns);
     report.wall_time = time(done.wall_ns);
     report.memory_peak = ByteSize::bytes(done.memory_peak);
-    report.memory_measured_by = seen.measure;
+    report.memory_measured_by =
+        if done.memory_by_rss { MemoryMeasure::MaxRss } else { MemoryMeasure::Cgroup };
     report.processes_peak = (done.processes_peak > 0).then_some(done.processes_peak);
     report.oom_kills = done.oom_kills;
     report.voluntary_switches = done.voluntary;
@@ -137,11 +143,7 @@ mod tests {
     use super::*;
 
     fn seen() -> Seen {
-        Seen {
-            stdout: StreamSummary::default(),
-            stderr: StreamSummary::default(),
-            measure: MemoryMeasure::Cgroup,
-        }
+        Seen { stdout: StreamSummary::default(), stderr: StreamSummary::default() }
     }
 
     fn outcome(done: Done) -> Outcome {

@@ -63,6 +63,7 @@ pub(crate) fn strict() -> Vec<Instruction> {
     filter.none_set(libc::SYS_clone, 0, libc::CLONE_THREAD.cast_unsigned(), Action::Notify);
     filter.call(libc::SYS_clone3, Action::Errno(libc::ENOSYS));
     spare_pid_one(&mut filter, Action::Notify);
+    spare_terminals(&mut filter, Action::Notify);
     for call in ALLOWED.iter().chain(&[libc::SYS_clone]) {
         filter.call(*call, Action::Allow);
     }
@@ -82,11 +83,7 @@ fn arguments(filter: &mut Filter) {
         // and only clone3() and unshare() take it.
         ;
     filter.any_of(libc::SYS_clone, 0, NEW_NAMESPACES.cast_unsigned(), Action::Errno(libc::EPERM));
-    // Characters pushed into a terminal are read by whoever comes after.
-    for request in [libc::TIOCSTI, libc::TIOCLINUX] {
-        #[expect(clippy::cast_possible_truncation, reason = "requests are 32 bits wide")]
-        filter.equals(libc::SYS_ioctl, 1, request as u32, Action::Errno(libc::EPERM));
-    }
+    spare_terminals(filter, Action::Errno(libc::EPERM));
     // Whether there are Internet sockets is for `last` to say.
     let families = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];
     for call in [libc::SYS_socket, libc::SYS_socketpair] {
@@ -95,6 +92,14 @@ fn arguments(filter: &mut Filter) {
     spare_pid_one(filter, Action::Errno(libc::EPERM));
     // Only the plain Linux personality, and asking which one it is.
     filter.none_of(libc::SYS_personality, 0, &[0, -1], Action::Errno(libc::EPERM));
+}
+
+/// Characters pushed into a terminal are read by whoever comes after.
+fn spare_terminals(filter: &mut Filter, action: Action) {
+    for request in [libc::TIOCSTI, libc::TIOCLINUX] {
+        #[expect(clippy::cast_possible_truncation, reason = "requests are 32 bits wide")]
+        filter.equals(libc::SYS_ioctl, 1, request as u32, action);
+    }
 }
 
 /// PID 1 is ours. An ordinary user's program has its uid, and the kernel lets
@@ -111,6 +116,9 @@ fn spare_pid_one(filter: &mut Filter, action: Action) {
     ] {
         filter.equals(call, argument, 1, action);
     }
+    // Of every process of a uid at once: PRIO_USER and IOPRIO_WHO_USER.
+    filter.equals(libc::SYS_setpriority, 0, 2, action);
+    filter.equals(libc::SYS_ioprio_set, 0, 3, action);
 }
 
 #[cfg(test)]

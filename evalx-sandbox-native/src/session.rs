@@ -8,8 +8,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use evalx_core::{
-    Artifact, ArtifactFile, ByteSize, FileContents, MemoryMeasure, Result, SandboxPath, Session, SessionSpec,
-    Step, StepIo, StepReport, StreamSummary,
+    Artifact, ArtifactFile, ByteSize, FileContents, Result, SandboxPath, Session, SessionSpec, Step, StepIo,
+    StepReport, StreamSummary,
 };
 
 use crate::error::{NativeError, not_started};
@@ -26,7 +26,6 @@ use crate::wire::{Answer, Done, FLAG_TERMINAL, Order, Stopped};
 pub(crate) struct Common {
     /// Where bare names are looked up.
     pub(crate) path: Vec<std::path::PathBuf>,
-    pub(crate) measure: MemoryMeasure,
     /// What this process itself may have: the kernel lets nobody raise these.
     pub(crate) most_open_files: u64,
     pub(crate) most_stack: u64,
@@ -170,14 +169,10 @@ impl NativeSession {
                     memory_peak: death.memory_peak.min(self.spec.limits.memory.as_u64()),
                     ..Done::default()
                 };
-                Ok(report(&done, &self.spec.limits, self.seen(summary)))
+                Ok(report(&done, &self.spec.limits, Seen::from(summary)))
             }
             _ => Err(error.into()),
         }
-    }
-
-    fn seen(&self, (stdout, stderr): (StreamSummary, StreamSummary)) -> Seen {
-        Seen { stdout, stderr, measure: self.common.measure }
     }
 }
 
@@ -237,7 +232,7 @@ impl Session for NativeSession {
         };
         self.dropped_run = false;
         match answer {
-            Answer::Done(done) => Ok(report(&done, &self.spec.limits, self.seen(host.summary()))),
+            Answer::Done(done) => Ok(report(&done, &self.spec.limits, Seen::from(host.summary()))),
             Answer::Failed { stage, errno, .. } => Err(not_started(&step.program, stage, errno)),
             Answer::Ready { .. } => Err(NativeError::SlotDied.into()),
         }

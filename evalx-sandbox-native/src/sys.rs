@@ -12,8 +12,10 @@ mod arena;
 mod calls;
 mod clone;
 mod entry;
+mod messages;
 
 pub(crate) use arena::Arena;
 pub(crate) use calls::*;
 pub(crate) use clone::{CloneFlags, Stack, fork_into, spawn_sharing_memory};
 pub(crate) use entry::{arm, keep_entry};
+pub(crate) use messages::{MAX_FDS, receive, send};

@@ -14,7 +14,7 @@ use crate::sys;
 /// Words of an order before its texts.
 pub(crate) const ORDER_WORDS: usize = 13;
 /// Words of an answer.
-pub(crate) const ANSWER_WORDS: usize = 20;
+pub(crate) const ANSWER_WORDS: usize = 21;
 /// Words of a control.
 pub(crate) const CONTROL_WORDS: usize = 6;
 
@@ -211,6 +211,8 @@ pub(crate) struct Done {
     pub(crate) system_ns: u64,
     pub(crate) wall_ns: u64,
     pub(crate) memory_peak: u64,
+    /// The peak is the largest process's, since no cgroup told one.
+    pub(crate) memory_by_rss: bool,
     pub(crate) oom_kills: u64,
     pub(crate) processes_peak: u64,
     pub(crate) forks_refused: u64,
@@ -234,7 +236,7 @@ impl Answer {
             Self::Failed { generation, stage, errno } => {
                 words[..4].copy_from_slice(&[3, stage, u64::from(errno.unsigned_abs()), generation]);
             }
-            Self::Done(done) => words[..20].copy_from_slice(&[
+            Self::Done(done) => words[..21].copy_from_slice(&[
                 2,
                 done.stopped as u64,
                 u64::from(done.status.is_some()),
@@ -255,6 +257,7 @@ impl Answer {
                 done.files_used,
                 u64::from(done.files_full),
                 done.generation,
+                u64::from(done.memory_by_rss),
             ]),
         }
         to_bytes(words)
@@ -285,6 +288,7 @@ impl Answer {
                 files_used: word(17),
                 files_full: word(18) == 1,
                 generation: word(19),
+                memory_by_rss: word(20) == 1,
             })),
             3 => Some(Self::Failed { generation: word(3), stage: word(1), errno: small(2) }),
             _ => None,

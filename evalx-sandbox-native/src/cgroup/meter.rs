@@ -70,8 +70,8 @@ pub(crate) struct V2 {
     pub(crate) step: Group<{ STEP_FILES.len() }>,
 }
 
-/// A group that is replaced from time to time, with its files open: a cell is
-/// behind Landlock, and could not open them.
+/// A group that is replaced from time to time, with its files open: a cell has
+/// left the host's file systems behind, and could not open them.
 #[derive(Debug)]
 pub(crate) struct Group<const FILES: usize> {
     pub(crate) folder: AtomicI32,
@@ -263,6 +263,16 @@ impl V2 {
 }
 
 impl Meter {
+    /// Whether the kernel keeps the peak of the step's memory.
+    pub(crate) fn tells_peak(&self) -> bool {
+        match self {
+            Self::V1(_) => true,
+            // Since Linux 5.19.
+            Self::V2(v2) => v2.step.file(MEMORY_PEAK) >= 0,
+            Self::None => false,
+        }
+    }
+
     /// How many bytes may be used without the counter showing it: the kernel
     /// charges in batches of 64 pages for each processor, and a group that
     /// lives on may have some of a batch left when a step begins.

@@ -41,10 +41,6 @@ impl SlotGroup {
             fs::create_dir(&folder)?;
             self.folders.push(folder);
         }
-        if self.unified {
-            enable(&self.folders[0])?;
-            fs::create_dir(self.folders[0].join("zygote"))?;
-        }
         owner.map_or(Ok(()), |owner| self.hand_over(owner))
     }
 

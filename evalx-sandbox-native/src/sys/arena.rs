@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nix::errno::Errno;
 
-use super::calls::{self, MAX_FDS};
+use super::calls;
+use super::messages::{self, MAX_FDS};
 
 /// Memory that one cell at a time fills and reads.
 ///
@@ -58,7 +59,7 @@ impl Arena {
         // SAFETY: within the mapping. Only the one cell calls this (see `Sync`
         // above), and it has no slice of the arena while it does.
         let room = unsafe { std::slice::from_raw_parts_mut(begin, room) };
-        calls::receive(socket, room, fds)
+        messages::receive(socket, room, fds)
     }
 
     /// Receives a message whose first eight bytes are its length.

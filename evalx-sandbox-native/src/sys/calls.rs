@@ -8,7 +8,7 @@ use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 
-type Result<T> = std::result::Result<T, Errno>;
+pub(super) type Result<T> = std::result::Result<T, Errno>;
 
 /// Calls the kernel with up to six arguments.
 ///
@@ -17,7 +17,7 @@ type Result<T> = std::result::Result<T, Errno>;
 /// The arguments must be what the call of this number takes: pointers valid
 /// for what it reads and writes, for as long as it does.
 #[inline]
-unsafe fn syscall(number: libc::c_long, arguments: [usize; 6]) -> Result<usize> {
+pub(super) unsafe fn syscall(number: libc::c_long, arguments: [usize; 6]) -> Result<usize> {
     let result: i64;
     #[cfg(target_arch = "x86_64")]
     // SAFETY: the instruction clobbers rax, rcx and r11 alone; that the
@@ -62,7 +62,7 @@ unsafe fn syscall(number: libc::c_long, arguments: [usize; 6]) -> Result<usize> 
 }
 
 /// What fits in a register.
-trait Argument {
+pub(super) trait Argument {
     fn word(self) -> usize;
 }
 
@@ -113,9 +113,10 @@ macro_rules! call {
         // SAFETY: every pointer passed in this module comes from a reference
         // or a CStr that lives until the call returns, with the length of its
         // target, and is written through only if that is mutable.
-        unsafe { syscall($number, arguments) }
+        unsafe { $crate::sys::calls::syscall($number, arguments) }
     }};
 }
+pub(super) use call;
 
 fn fd(number: usize) -> RawFd {
     RawFd::try_from(number).unwrap_or(-1)
@@ -293,9 +294,10 @@ pub(crate) fn refused_call(listener: RawFd) -> Result<i32> {
     Ok(i32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
 }
 
-/// The version of Landlock that the kernel has; 0 for none.
+/// The version of Landlock that the kernel has; 0 for none, or for the first,
+/// which forbids every rename from one folder to another.
 pub(crate) fn landlock_version() -> usize {
-    call!(libc::SYS_landlock_create_ruleset, 0, 0, 1).unwrap_or(0)
+    call!(libc::SYS_landlock_create_ruleset, 0, 0, 1).ok().filter(|version| *version >= 2).unwrap_or(0)
 }
 
 /// A ruleset that handles these accesses to files and TCP ports, and scopes.
@@ -420,58 +422,6 @@ pub(super) fn execute(program: &CStr, arguments: *const usize, environment: *con
     match call!(libc::SYS_execve, program.as_ptr(), arguments, environment) {
         Ok(_) => Errno::ENOEXEC,
         Err(error) => error,
-    }
-}
-
-/// The most descriptors that one message brings.
-pub(crate) const MAX_FDS: usize = 4;
-
-/// Receives bytes and descriptors; 0 bytes means that the other end is gone.
-pub(crate) fn receive(socket: RawFd, buffer: &mut [u8], fds: &mut [RawFd; MAX_FDS]) -> Result<usize> {
-    *fds = [-1; MAX_FDS];
-    // A control message: length, level, type, then the descriptors.
-    let mut control = [0u64; 2 + MAX_FDS / 2];
-    let part = [buffer.as_mut_ptr() as usize, buffer.len()];
-    let mut message =
-        [0, 0, part.as_ptr() as usize, 1, control.as_mut_ptr() as usize, size_of_val(&control), 0];
-    let length = loop {
-        match call!(libc::SYS_recvmsg, socket, message.as_mut_ptr(), libc::MSG_CMSG_CLOEXEC) {
-            Err(Errno::EINTR) => {}
-            other => break other?,
-        }
-    };
-    // SAFETY: every bit pattern of a u64 array is a valid byte array of its size.
-    let bytes: [u8; 8 * (2 + MAX_FDS / 2)] = unsafe { std::mem::transmute(control) };
-    let word = |at: usize| i32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-    if message[5] >= 16 && word(8) == libc::SOL_SOCKET && word(12) == libc::SCM_RIGHTS {
-        let count = usize::try_from(control[0]).unwrap_or(0).saturating_sub(16) / 4;
-        for (index, slot) in fds.iter_mut().enumerate().take(count.min(MAX_FDS)) {
-            *slot = word(16 + 4 * index);
-        }
-    }
-    Ok(length)
-}
-
-/// Sends bytes, and a descriptor with them if `descriptor` is not negative.
-pub(crate) fn send(socket: RawFd, bytes: &[u8], descriptor: RawFd) -> Result<()> {
-    let part = [bytes.as_ptr() as usize, bytes.len()];
-    let mut control = [0u64; 3];
-    control[0] = 20;
-    let level_and_type = (libc::SOL_SOCKET as u64) | ((libc::SCM_RIGHTS as u64) << 32);
-    control[1] = if cfg!(target_endian = "little") { level_and_type } else { level_and_type.rotate_left(32) };
-    control[2] = u64::from_ne_bytes({
-        let number = descriptor.to_ne_bytes();
-        [number[0], number[1], number[2], number[3], 0, 0, 0, 0]
-    });
-    let (control, length) =
-        if descriptor < 0 { (0, 0) } else { (control.as_ptr() as usize, size_of_val(&control)) };
-    let message = [0, 0, part.as_ptr() as usize, 1, control, length, 0];
-    loop {
-        match call!(libc::SYS_sendmsg, socket, message.as_ptr(), libc::MSG_NOSIGNAL) {
-            Err(Errno::EINTR) => {}
-            Err(error) => return Err(error),
-            Ok(_) => return Ok(()),
-        }
     }
 }
 
