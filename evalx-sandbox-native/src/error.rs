@@ -74,7 +74,6 @@ impl NativeError {
             | Self::Talk(error)
             | Self::Files(error)
             | Self::Store(error)
-            | Self::Files(error)
             | Self::State { source: error, .. } => {
                 matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
             }

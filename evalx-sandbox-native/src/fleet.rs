@@ -7,7 +7,6 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -175,7 +174,7 @@ impl Fleet {
             slots: config.slots,
         };
         for _ in 0..config.slots + config.spares {
-            let slot = fleet.make(shape)?;
+            let slot = fleet.make(shape).await?;
             fleet.idle().push_back(slot);
         }
         Ok(Arc::new(fleet))
@@ -186,28 +185,44 @@ impl Fleet {
     }
 
     /// Has the launcher fork a zygote.
-    fn make(&self, shape: Shape) -> Result<Slot, NativeError> {
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing was asked for if the future is dropped.
+    async fn make(&self, shape: Shape) -> Result<Slot, NativeError> {
+        loop {
+            match self.ask(shape)? {
+                Some(slot) => return Ok(slot),
+                // Several hundred are asked for at once.
+                None => self.socket.writable().await.map_err(NativeError::LauncherDied)?,
+            }
+        }
+    }
+
+    /// Asks the launcher for a zygote; `None` while its socket is full.
+    fn ask(&self, shape: Shape) -> Result<Option<Slot>, NativeError> {
         let (command, their_command) = StdStream::pair().map_err(NativeError::Talk)?;
         let (control, their_control) = StdStream::pair().map_err(NativeError::Talk)?;
         let index = self.register.number().ok_or(NativeError::TooMany)?;
         let mut request = [0; REQUEST];
         request[8..].copy_from_slice(&index.to_ne_bytes());
         let fds = [their_command.as_raw_fd(), their_control.as_raw_fd()];
-        // Small, and the launcher always reads: it never has to wait.
-        let sent = sendmsg::<()>(
-            self.socket.as_raw_fd(),
-            &[std::io::IoSlice::new(&request)],
-            &[ControlMessage::ScmRights(&fds)],
-            MsgFlags::MSG_NOSIGNAL,
-            None,
-        );
-        match sent {
-            Ok(REQUEST) => {}
-            Ok(_) | Err(Errno::EAGAIN) => return Err(NativeError::Silent("its socket is full")),
-            Err(error) => {
-                self.register.entries().used.remove(&index);
-                return Err(NativeError::LauncherDied(error.into()));
-            }
+        let sent = self.socket.try_io(Interest::WRITABLE, || {
+            Ok(sendmsg::<()>(
+                self.socket.as_raw_fd(),
+                &[std::io::IoSlice::new(&request)],
+                &[ControlMessage::ScmRights(&fds)],
+                MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT,
+                None,
+            )?)
+        });
+        // A message this small is sent whole or not at all.
+        if let Err(error) = sent {
+            self.register.entries().used.remove(&index);
+            return match error.kind() {
+                std::io::ErrorKind::WouldBlock => Ok(None),
+                _ => Err(NativeError::LauncherDied(error)),
+            };
         }
         for stream in [&command, &control] {
             stream.set_nonblocking(true).map_err(NativeError::Talk)?;
@@ -220,7 +235,7 @@ impl Fleet {
             .map_or(Owner::Host, |first| Owner::Slot(first + index as u32 * UIDS_PER_SLOT + 1));
         let mut slot = Slot::new(index, command, control, shape, owner);
         slot.reset(shape)?;
-        Ok(slot)
+        Ok(Some(slot))
     }
 
     /// Takes a slot, preferably one that is prepared in this shape already.
@@ -249,7 +264,7 @@ impl Fleet {
             if let Some(dead) = taken.slot.take() {
                 tracing::warn!(slot = dead.index, "replacing a slot that died");
             }
-            let mut slot = self.make(shape)?;
+            let mut slot = self.make(shape).await?;
             slot.ready().await?;
             taken.slot = Some(slot);
         }

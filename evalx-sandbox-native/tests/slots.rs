@@ -10,7 +10,7 @@ use traces::{Holdings, Traces, eventually, stretched};
 
 const SLOTS: usize = 64;
 /// How soon they are ready at best, on a machine that does other things too.
-const READY: Duration = Duration::from_millis(300);
+const READY: Duration = Duration::from_millis(500);
 /// The most that a slot may cost, in KiB.
 const COST: u64 = 4 << 10;
 
