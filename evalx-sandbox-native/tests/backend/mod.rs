@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use evalx_core::{DynSandbox, Isolation};
+use evalx_core::{DynSandbox, Isolation, LimitKind};
 use evalx_sandbox_native::{Cgroup, NativeConfig, NativeSandbox};
 use evalx_testkit::{Case, Need, Suite};
 use traces::{Holdings, Traces, eventually};
@@ -17,15 +17,18 @@ fn state() -> PathBuf {
     std::env::temp_dir().join(format!("evalx-suite-{}", std::process::id()))
 }
 
-/// `EVALX_CGROUP` names a delegated cgroup v2 folder, as for the `evalx` command.
+/// `EVALX_CGROUP` names a delegated cgroup v2 folder, as for the `evalx`
+/// command; `rlimits` takes none and is content with that.
 pub(crate) fn config() -> NativeConfig {
-    let cgroup = match std::env::var("EVALX_CGROUP") {
-        Ok(path) if path.starts_with('/') => Cgroup::Path(PathBuf::from(path)),
-        Ok(word) if word == "adopt" => Cgroup::Adopt,
-        Ok(word) if word == "rlimits" => Cgroup::RlimitsOnly,
-        _ => Cgroup::Auto,
-    };
-    NativeConfig::default().with_slots(16).with_cgroup(cgroup).with_state_folder(state())
+    let config = NativeConfig::default().with_slots(16).with_state_folder(state());
+    match std::env::var("EVALX_CGROUP") {
+        Ok(path) if path.starts_with('/') => config.with_cgroup(Cgroup::Path(PathBuf::from(path))),
+        Ok(word) if word == "adopt" => config.with_cgroup(Cgroup::Adopt),
+        Ok(word) if word == "rlimits" => [LimitKind::Memory, LimitKind::Processes, LimitKind::CpuTime]
+            .into_iter()
+            .fold(config.with_cgroup(Cgroup::RlimitsOnly), NativeConfig::accept_weak),
+        _ => config,
+    }
 }
 
 fn is_root() -> bool {
