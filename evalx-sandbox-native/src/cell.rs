@@ -123,6 +123,7 @@ impl Cell {
 
 /// The cell's whole life.
 pub(crate) fn main(cell: &'static Cell) -> ! {
+    sys::new_session();
     let again = cell.again.load(SeqCst);
     match if again { rejoin(cell) } else { prepare(cell) } {
         Ok(()) if again => {}

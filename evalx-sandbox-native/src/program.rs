@@ -48,7 +48,13 @@ fn become_program(cell: &Cell, order: Order) -> Failure {
 
 fn prepare(cell: &Cell, order: Order) -> Result<(), Failure> {
     let strict = cell.shape().strict;
-    sys::new_session();
+    if order.flags & FLAG_TERMINAL != 0 {
+        sys::new_session();
+    } else {
+        // The session is the cell's own already; the group must be as well,
+        // or a signal to it would reach the cell.
+        sys::own_group();
+    }
     let descriptors = || {
         let mut first = None;
         for (target, place) in (0..).zip(&cell.stdio) {

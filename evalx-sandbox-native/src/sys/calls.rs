@@ -213,6 +213,11 @@ pub(crate) fn new_session() {
     let _ = call!(libc::SYS_setsid);
 }
 
+pub(crate) fn own_group() {
+    // Fails only for the leader of a session, which has one already.
+    let _ = call!(libc::SYS_setpgid, 0, 0);
+}
+
 pub(crate) fn set_controlling_terminal(descriptor: RawFd) -> Result<()> {
     call!(libc::SYS_ioctl, descriptor, libc::TIOCSCTTY, 0).map(drop)
 }
