@@ -19,19 +19,23 @@ pub(crate) fn id_map(first: u32, serial: u32) -> String {
     format!("0 {root} 1\n{} {} 1\n", crate::cell::BOX_ID, root + 1)
 }
 
+/// The map of a slot of an ordinary user, whose launcher has one uid, by this name.
+pub(crate) fn only_id_map() -> String {
+    let inside = crate::cell::BOX_ID;
+    format!("{inside} {inside} 1\n")
+}
+
 /// Enters the slot's namespaces and gives up for good what no program may have.
 ///
 /// As root, the launcher maps the new user namespace to the slot's own uids;
-/// an ordinary user's launcher is in one already, with its single uid.
+/// an ordinary user's launcher maps it to the single uid it has. The kernel
+/// counts processes for each user and namespace: without one of its own, a slot
+/// would be refused processes for those of its neighbours.
 ///
 /// The namespace is made by the slot's own uid, and not by root: the kernel
 /// charges what is used inside (inotify instances, queued signals) to who made
 /// the namespace, and slots must not be able to use up each other's share.
 pub(crate) fn become_slot(owner: Option<u32>, sync: &OwnedFd) -> io::Result<()> {
-    let mut flags = CloneFlags::CLONE_NEWNET
-        | CloneFlags::CLONE_NEWCGROUP
-        | CloneFlags::CLONE_NEWIPC
-        | CloneFlags::CLONE_NEWUTS;
     if let Some(owner) = owner {
         const KEEP_CAPABILITIES: usize = 1 << 2;
         sys::prctl(libc::PR_SET_SECUREBITS, KEEP_CAPABILITIES)?;
@@ -39,15 +43,24 @@ pub(crate) fn become_slot(owner: Option<u32>, sync: &OwnedFd) -> io::Result<()> 
         let (uid, gid) = (Uid::from_raw(owner), Gid::from_raw(owner));
         setresgid(gid, gid, gid)?;
         setresuid(uid, uid, uid)?;
-        flags |= CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS;
     }
-    unshare(flags)?;
-    if owner.is_some() {
-        write(sync, b"u")?;
-        if read(sync, &mut [0])? != 1 {
-            return Err(io::Error::other("the launcher did not map the user namespace"));
-        }
+    unshare(
+        CloneFlags::CLONE_NEWUSER
+            | CloneFlags::CLONE_NEWNS
+            | CloneFlags::CLONE_NEWNET
+            | CloneFlags::CLONE_NEWCGROUP
+            | CloneFlags::CLONE_NEWIPC
+            | CloneFlags::CLONE_NEWUTS,
+    )?;
+    if owner.is_none() {
+        // An ordinary user may map only what may be dumped.
+        sys::prctl(libc::PR_SET_DUMPABLE, 1)?;
     }
+    write(sync, b"u")?;
+    if read(sync, &mut [0])? != 1 {
+        return Err(io::Error::other("the launcher did not map the user namespace"));
+    }
+    sys::prctl(libc::PR_SET_DUMPABLE, 0)?;
     nix::unistd::sethostname(HOSTNAME)?;
     // The launcher has one thread, so that its end is the death meant here.
     sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as usize)?;

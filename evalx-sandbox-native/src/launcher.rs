@@ -163,7 +163,7 @@ impl Launcher {
             .children
             .iter()
             .enumerate()
-            .filter(|(_, child)| !child.mapped && self.plan.uids.is_some())
+            .filter(|(_, child)| !child.mapped)
             .map(|(at, child)| (at, child.sync.as_fd()))
             .collect();
         polls.extend(syncs.iter().map(|(_, sync)| PollFd::new(*sync, PollFlags::POLLIN)));
@@ -270,11 +270,13 @@ impl Launcher {
     fn map(&mut self, at: usize) {
         let child = &mut self.children[at];
         child.mapped = true;
-        let Some(first) = self.plan.uids else { return };
         if !matches!(nix::unistd::read(&child.sync, &mut [0]), Ok(1)) {
             return;
         }
-        let map = identity::id_map(first, child.serial);
+        let map = match self.plan.uids {
+            Some(first) => identity::id_map(first, child.serial),
+            None => identity::only_id_map(),
+        };
         let written = ["uid_map", "gid_map"]
             .iter()
             .all(|file| std::fs::write(format!("/proc/{}/{file}", child.pid), &map).is_ok());

@@ -124,7 +124,10 @@ fn limits(cell: &Cell, order: Order) -> Result<(), Errno> {
     sys::set_limit(libc::RLIMIT_CPU, seconds, seconds.saturating_add(1))?;
     if matches!(cell.meter, Meter::None) {
         sys::set_limit(libc::RLIMIT_AS, order.memory, order.memory)?;
-        sys::set_limit(libc::RLIMIT_NPROC, order.processes, order.processes)?;
+        // An ordinary user has no other uid for its zygote and cell.
+        let own = if nix::unistd::geteuid().as_raw() == BOX_ID { 2 } else { 0 };
+        let processes = order.processes.saturating_add(own);
+        sys::set_limit(libc::RLIMIT_NPROC, processes, processes)?;
     }
     Ok(())
 }

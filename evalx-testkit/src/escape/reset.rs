@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use evalx_core::{ByteSize, Collect, DynSandbox, Isolation, Limits, Outcome, Stdin, Stdio, TerminalSize};
+use evalx_core::{
+    ByteSize, Collect, DynSandbox, Isolation, LimitKind, Limits, Outcome, Stdin, Stdio, TerminalSize,
+};
 
 use crate::case::case;
 use crate::escape::reset;
@@ -41,7 +43,9 @@ pub fn cases() -> Vec<Case> {
         case!(reset::used_up_files),
         case!(reset::abstract_socket).needing(Need::Isolation(Isolation::Network)),
         case!(reset::terminal).needing(Need::Terminal),
-        case!(reset::different_limits),
+        case!(reset::different_limits)
+            .needing(Need::Limit(LimitKind::Memory))
+            .needing(Need::Limit(LimitKind::Processes)),
     ]
 }
 
