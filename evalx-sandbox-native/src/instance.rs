@@ -203,8 +203,11 @@ fn gate(state: &Path, patience: Duration) -> io::Result<Flock<File>> {
     }
 }
 
+/// Instances that keep their state elsewhere must have other uids all the
+/// same: the claims are in the default state folder, where root can have it.
 fn claim_uids(state: &Path) -> io::Result<(u32, Flock<File>)> {
-    let folder = state.join("uids");
+    let common = default_state_folder();
+    let folder = if make_private(&common).is_ok() { common.join("uids") } else { state.join("uids") };
     fs::create_dir_all(&folder)?;
     for block in 0..BLOCKS {
         if let Some(lock) = lock(&folder.join(block.to_string()))? {

@@ -9,6 +9,7 @@
 
 mod traces;
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
@@ -850,6 +851,10 @@ fn two_folders() {
     runtime.block_on(async {
         let (one, other) = (start(states[0].path()).await, start(states[1].path()).await);
         tokio::join!(all_work(&one, &probes), all_work(&other, &probes));
+        if Uid::effective().is_root() {
+            let [one, other] = states.each_ref().map(|state| uids(&own(state.path())));
+            assert!(!one.is_empty() && one.is_disjoint(&other), "{one:?} and {other:?} have uids in common");
+        }
         one.shutdown().await.expect("it is shut down");
         all_work(&other, &probes).await;
         other.shutdown().await.expect("it is shut down");
@@ -857,6 +862,13 @@ fn two_folders() {
     for state in &states {
         own(state.path()).gone().unwrap_or_else(|left| panic!("{left}"));
     }
+}
+
+/// As whom its zygotes run.
+fn uids(traces: &Traces) -> BTreeSet<String> {
+    let status = |pid| fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let uid = |text: String| text.lines().find(|line| line.starts_with("Uid:")).map(str::to_owned);
+    traces.zygotes().into_iter().filter_map(|pid| uid(status(pid))).collect()
 }
 
 fn the_living_are_left_alone() {

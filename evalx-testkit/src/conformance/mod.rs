@@ -97,7 +97,7 @@ fn memory() -> Vec<Case> {
         memory(case!(memory::limit_met_slowly)),
         memory(case!(memory::limit_met_by_children)),
         case!(memory::just_under_the_limit),
-        case!(memory::address_space_is_free),
+        case!(memory::address_space_is_free).needing(Need::Limit(LimitKind::Memory)),
         case!(memory::stack_limit),
         case!(memory::open_files_limit),
         processes(case!(memory::process_count)),
