@@ -49,6 +49,8 @@ struct Zygote {
     cell: &'static Cell,
     cell_stack: &'static Stack,
     control: RawFd,
+    /// Hangs up when the launcher is dead.
+    launcher: RawFd,
     /// The living cell's id.
     pid: Option<i32>,
     /// Whether the base of the default policy is installed, which is for good.
@@ -89,12 +91,14 @@ fn become_zygote(setup: Setup<'_>) -> Result<Zygote, ()> {
     let cell =
         make_cell(command, control, meter).map_err(|error| refuse("could not prepare cells", &error))?;
     let cell_stack = Stack::new(256 << 10).map_err(|error| refuse("could not map a cell's stack", &error))?;
+    let launcher = setup.sync.as_raw_fd();
     // Its descriptors stay open as long as the process lives.
     Box::leak(Box::new(setup));
     Ok(Zygote {
         cell: Box::leak(Box::new(cell)),
         cell_stack: Box::leak(Box::new(cell_stack)),
         control,
+        launcher,
         pid: None,
         filtered: false,
         oom_events,
@@ -164,13 +168,13 @@ impl Zygote {
     /// Waits for one thing to happen and sees to it.
     fn turn(&mut self) -> Result<(), Errno> {
         let listener = self.cell.listener.load(SeqCst);
-        let watched = [self.control, self.cell.timer, self.oom_events, listener];
-        let mut ready = [false; 4];
+        let watched = [self.control, self.cell.timer, self.oom_events, listener, self.launcher];
+        let mut ready = [false; 5];
         {
             // SAFETY is not needed: these descriptors are open for the life of
             // the zygote, or -1, which poll passes over.
-            let mut polls = Vec::with_capacity(4);
-            let mut places = Vec::with_capacity(4);
+            let mut polls = Vec::with_capacity(watched.len());
+            let mut places = Vec::with_capacity(watched.len());
             for (place, descriptor) in watched.into_iter().enumerate().filter(|(_, fd)| *fd >= 0) {
                 polls.push(PollFd::new(sys::borrow(descriptor), PollFlags::POLLIN));
                 places.push(place);
@@ -193,7 +197,13 @@ impl Zygote {
                 };
             }
         }
-        let [control, timer, oom, listener] = ready;
+        let [control, timer, oom, listener, launcher] = ready;
+        if launcher {
+            // It never says any more: it is dead. The death signal may have
+            // been asked for too late, and another zygote that was just forked
+            // may have held the launcher's end for a moment.
+            return Err(Errno::EPIPE);
+        }
         if oom {
             let _ = sys::read(self.oom_events, &mut [0; 8]);
             self.oom_checks = 100;
