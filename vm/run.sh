@@ -8,7 +8,7 @@
 # statically linked test programs. The kernel is taken from Debian's archive
 # once, and kept below the target folder. Exit status: that of the suites.
 #
-# EVALX_VM_TIMEOUT: seconds until the machine is given up, 900 by default.
+# EVALX_VM_TIMEOUT: seconds until the machine is given up, 1500 by default.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -79,7 +79,7 @@ printf '127.0.0.1 localhost\n' >"$root/etc/hosts"
 printf '%s ' --color never "${arguments[@]}" >"$root/evalx/arguments"
 # An emulated processor is several times slower than a real one.
 printf 'export EVALX_REQUIRE=%s EVALX_PROBES=/evalx/probes EVALX_TIME_SCALE=%s\n' \
-    native "${EVALX_TIME_SCALE:-4}" >"$root/evalx/environment"
+    native "${EVALX_TIME_SCALE:-6}" >"$root/evalx/environment"
 
 if [ -z "$self_test_only" ]; then
     # A folder of its own, since other flags would rebuild everything each time.
@@ -111,7 +111,7 @@ fi
 # Emulated and not virtualised, so that it runs where there is no /dev/kvm.
 say "booting $(basename "$kernel"), initramfs of $(du -h "$cache/initramfs.cpio" | cut -f1)"
 console=$cache/console.log
-timeout --foreground "${EVALX_VM_TIMEOUT:-900}" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 2G \
+timeout --foreground "${EVALX_VM_TIMEOUT:-1500}" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 2G \
     -nodefaults -display none -serial stdio -no-reboot -nic none \
     -kernel "$kernel" -initrd "$cache/initramfs.cpio" \
     -append "console=ttyS0 quiet panic=-1 cgroup_no_v1=all random.trust_cpu=on tsc=reliable mitigations=off" \
