@@ -171,8 +171,8 @@ impl Zygote {
         let watched = [self.control, self.cell.timer, self.oom_events, listener, self.launcher];
         let mut ready = [false; 5];
         {
-            // SAFETY is not needed: these descriptors are open for the life of
-            // the zygote, or -1, which poll passes over.
+            // All stay open for the life of the zygote; what this slot does not
+            // have is -1, and left out.
             let mut polls = Vec::with_capacity(watched.len());
             let mut places = Vec::with_capacity(watched.len());
             for (place, descriptor) in watched.into_iter().enumerate().filter(|(_, fd)| *fd >= 0) {
