@@ -19,6 +19,8 @@ pub(crate) enum Reply {
     Endless(&'static str),
     /// Reads the request, and says nothing.
     Silence,
+    /// Writes this without reading anything.
+    AtOnce(&'static str),
     /// Closes at once.
     HangUp,
 }
@@ -121,8 +123,14 @@ impl Drop for Receiver {
 }
 
 async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, reply: Reply, state: &Mutex<State>) {
-    if matches!(reply, Reply::HangUp) {
-        return;
+    match reply {
+        Reply::HangUp => return,
+        Reply::AtOnce(text) => {
+            let _ = stream.write_all(text.as_bytes()).await;
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+            return;
+        }
+        _ => {}
     }
     let Some(received) = read_request(&mut stream).await else { return };
     state.lock().unwrap().received.push(received);
@@ -141,7 +149,7 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, reply: Reply, st
         Reply::Silence => {
             let _ = stream.read_to_end(&mut Vec::new()).await;
         }
-        Reply::HangUp => {}
+        Reply::AtOnce(_) | Reply::HangUp => {}
     }
 }
 

@@ -59,10 +59,10 @@ async fn a_certificate_of_nobody_or_of_another_is_not() {
 
 #[tokio::test]
 async fn a_receiver_without_tls_is_no_receiver_of_https() {
-    let plain = Receiver::start([Reply::Bytes(b"HTTP/1.1 400 No\r\n\r\n".to_vec())]).await;
+    let plain = Receiver::start([Reply::AtOnce("HTTP/1.1 400 Bad Request\r\n\r\n")]).await;
     let attempt = attempt("", format!("https://{}/", plain.address)).await;
+    assert!(matches!(attempt.failure, Some(Failure::Tls { .. })), "{attempt:?}");
     assert_eq!(attempt.status, None);
-    assert!(attempt.failure.is_some_and(|failure| failure.is_of_the_network()));
 }
 
 #[test]
