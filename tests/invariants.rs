@@ -16,6 +16,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("evalx-core", &[]),
     ("evalx-sandbox-native", &["evalx-core"]),
     ("evalx-testkit", &["evalx-core"]),
+    ("evalx-webhook", &[]),
     ("evalx-cli", &["evalx-core", "evalx-sandbox-native"]),
 ];
 
