@@ -86,6 +86,8 @@ mod job;
 mod label;
 mod memory;
 mod queue;
+#[cfg(feature = "redis")]
+mod redis;
 mod settle;
 mod stats;
 mod telemetry;
@@ -103,6 +105,8 @@ pub use id::{BlobId, JobId, WorkerId};
 pub use job::{Claimed, Lease, NewJob, Priority};
 pub use memory::MemoryQueue;
 pub use queue::{DynQueue, Queue};
+#[cfg(feature = "redis")]
+pub use redis::{RedisConfig, RedisQueue};
 pub use settle::{Beat, Cancellation, Finished, Outcome, Settled, Settlement};
 pub use stats::{Control, Durability, Limits, Stats, Swept};
 pub use time::{Clock, ManualClock, SteadyClock, Timestamp};
