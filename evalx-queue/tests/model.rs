@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evalx_queue::{
-    Claimed, Control, JobId, JobState, Lease, Limits, ListQuery, ManualClock, MemoryQueue, NewEvent, NewJob, Outcome,
-    Priority, Queue, QueueConfig, RedisConfig, RedisQueue, Settlement, Timestamp, WorkerId,
+    Claimed, Control, JobId, JobState, Lease, Limits, ListQuery, ManualClock, MemoryQueue, NewEvent, NewJob,
+    Outcome, Priority, Queue, QueueConfig, RedisConfig, RedisQueue, Settlement, Timestamp, WorkerId,
 };
 use evalx_testkit::{RedisOptions, RedisServer};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -83,18 +83,20 @@ fn wanted() -> impl Strategy<Value = Wanted> {
     );
     let key = select(&[None, None, None, Some("k"), Some("k:2")][..]);
     (0..JOBS, names, select(&["x", "y"][..]), times, limits, key).prop_map(
-        |(id, (tenant, language, priority), payload, (delay, expires), (max_run, max_attempts, ttl), key)| Wanted {
-            id,
-            tenant,
-            language,
-            priority,
-            payload,
-            delay,
-            expires,
-            max_run,
-            max_attempts,
-            ttl,
-            key,
+        |(id, (tenant, language, priority), payload, (delay, expires), (max_run, max_attempts, ttl), key)| {
+            Wanted {
+                id,
+                tenant,
+                language,
+                priority,
+                payload,
+                delay,
+                expires,
+                max_run,
+                max_attempts,
+                ttl,
+                key,
+            }
         },
     )
 }
@@ -157,7 +159,7 @@ fn config() -> QueueConfig {
         .with_tenant_depth(Some(6))
         .with_tenant_in_flight(Some(3))
         .with_max_dead(3)
-        .with_max_events(6)
+        .with_max_events(3)
         .with_max_event_bytes(100)
         .with_result_ttl(Duration::from_secs(100))
         .with_dead_ttl(Duration::from_secs(200))
@@ -283,7 +285,8 @@ impl Pair<'_> {
             }
             Step::Emit(lease, sizes) => {
                 let lease = pair.lease(*lease);
-                let event = |size: &u8| NewEvent::new("test", vec![0; usize::from(*size)]).expect("a good name");
+                let event =
+                    |size: &u8| NewEvent::new("test", vec![0; usize::from(*size)]).expect("a good name");
                 let events: Vec<_> = sizes.iter().map(event).collect();
                 pair.same(async |queue| queue.emit(&lease, events.clone()).await).await?;
             }
@@ -371,7 +374,8 @@ async fn sequence(server: &RedisServer, redis: &RedisQueue, steps: &[Step]) -> R
     server.ask(&["FLUSHALL"]).map_err(TestCaseError::fail)?;
     stop(redis, START).await?;
     let clock = Arc::new(ManualClock::new(Timestamp::from_millis(START)));
-    let memory = MemoryQueue::with_clock(config(), Arc::clone(&clock) as _).expect("the configuration is good");
+    let memory =
+        MemoryQueue::with_clock(config(), Arc::clone(&clock) as _).expect("the configuration is good");
     let worker = WorkerId::new("worker").expect("a good name");
     let mut pair = Pair { server, redis, memory, clock, now: START, worker, leases: Vec::new() };
     for step in steps {
@@ -382,7 +386,8 @@ async fn sequence(server: &RedisServer, redis: &RedisQueue, steps: &[Step]) -> R
 }
 
 fn run() -> Result<Completion, Failed> {
-    let required = std::env::var("EVALX_REQUIRE").is_ok_and(|list| list.split(',').any(|word| word == "redis"));
+    let required =
+        std::env::var("EVALX_REQUIRE").is_ok_and(|list| list.split(',').any(|word| word == "redis"));
     let server = match RedisServer::start(RedisOptions::volatile()) {
         Ok(server) => server,
         Err(reason) if required => return Err(reason.into()),
@@ -392,7 +397,8 @@ fn run() -> Result<Completion, Failed> {
     let redis_config = RedisConfig::new(server.url()).with_name("model").with_queue(config());
     let redis = runtime.block_on(RedisQueue::connect(redis_config)).map_err(|error| error.chain())?;
     let sequences = std::env::var("EVALX_QUEUE_SEQUENCES").ok();
-    let cases = sequences.map_or(Ok(SEQUENCES), |text| text.parse().map_err(|_| "EVALX_QUEUE_SEQUENCES is no number"))?;
+    let cases = sequences
+        .map_or(Ok(SEQUENCES), |text| text.parse().map_err(|_| "EVALX_QUEUE_SEQUENCES is no number"))?;
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 2_000, ..Config::default() };
     let mut runner = TestRunner::new(config);
     let sequences = prop::collection::vec(step(), 1..40);
