@@ -151,7 +151,7 @@ fn fail(problem: &str) -> ExitCode {
 }
 
 /// Whether `EVALX_REQUIRE` names this.
-fn required(word: &str) -> bool {
+pub(crate) fn required(word: &str) -> bool {
     std::env::var("EVALX_REQUIRE").is_ok_and(|list| list.split(',').any(|item| item.trim() == word))
 }
 
@@ -260,7 +260,7 @@ async fn has_gcc(sandbox: &DynSandbox) -> bool {
 }
 
 /// What a case said when it panicked.
-fn message(error: tokio::task::JoinError) -> String {
+pub(crate) fn message(error: tokio::task::JoinError) -> String {
     let Ok(panic) = error.try_into_panic() else { return "the case was aborted".to_owned() };
     match panic.downcast::<String>() {
         Ok(text) => *text,
