@@ -31,6 +31,22 @@ macro_rules! embed {
 /// Every file of rules, and the words of each language (`words`).
 pub(crate) const FILES: &[RuleText] = embed! {
     "any" / "outcome",
+    "c" / "words",
+    "c" / "syntax",
+    "c" / "names",
+    "c" / "types",
+    "cpp" / "words",
+    "cpp" / "rules",
+    "java" / "words",
+    "java" / "compile",
+    "jvm" / "runtime",
+    "kotlin" / "words",
+    "kotlin" / "compile",
+    "native" / "aborts",
+    "native" / "sanitizers",
+    "python" / "words",
+    "python" / "syntax",
+    "python" / "runtime",
 };
 
 /// The files of one folder.

@@ -171,7 +171,10 @@ impl HintEngine {
         found.retain(|diagnostic| diagnostic.severity == Severity::Error);
         found.truncate(DIAGNOSTICS);
         match request.phase {
-            Phase::Run if found.is_empty() => facts.end().into_iter().collect(),
+            Phase::Run if found.is_empty() => {
+                let said = facts.exit.and_then(|_| system_error(&stderr));
+                said.or_else(|| facts.end()).into_iter().collect()
+            }
             _ => found,
         }
     }
@@ -224,6 +227,27 @@ impl HintProvider for HintEngine {
         hints
     }
 }
+
+/// What a program says with the system's own words before it gives up:
+/// `words.dat: No such file or directory`.
+fn system_error(stderr: &str) -> Option<Diagnostic> {
+    let last = stderr.lines().rfind(|line| !line.trim().is_empty())?;
+    let known = SYSTEM_ERRORS.iter().any(|words| last.trim_end_matches(['.', ' ', ')']).ends_with(words));
+    known.then(|| Diagnostic::new("errno", "", last))
+}
+
+/// How the C library words the errors that matter here.
+const SYSTEM_ERRORS: &[&str] = &[
+    "No such file or directory",
+    "no such file or directory",
+    "Permission denied",
+    "permission denied",
+    "Is a directory",
+    "Not a directory",
+    "Cannot allocate memory",
+    "Read-only file system",
+    "Operation not permitted",
+];
 
 /// Whether a hint says what follows from one before it.
 fn follows(hint: &Hint, before: &[Hint]) -> bool {

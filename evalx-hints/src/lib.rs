@@ -14,6 +14,8 @@ mod similar;
 mod source;
 mod template;
 mod text;
+#[cfg(test)]
+mod trials;
 mod vocabulary;
 
 pub use category::Category;

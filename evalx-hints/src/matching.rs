@@ -205,6 +205,11 @@ impl<'a> Values<'a> {
             "file" => known(base_name(&self.diagnostic.file)),
             "source_file" => known(base_name(self.scene.source_file)),
             "code" => known(self.line.trim()),
+            // The module whose name the learner's file has taken.
+            "shadowing" => {
+                let stem = base_name(self.scene.source_file).split('.').next()?;
+                self.captured("name").filter(|name| *name == stem).map(str::to_owned)
+            }
             "line" => (self.diagnostic.line > 0).then(|| self.diagnostic.line.to_string()),
             "import" => self.captured("name").and_then(|name| vocabulary.imports.get(name)).cloned(),
             "foreign" => self.captured("name").and_then(|name| vocabulary.foreign.get(name)).cloned(),
@@ -220,9 +225,17 @@ impl<'a> Values<'a> {
             "similar" => self.similar(vocabulary, &[&vocabulary.keywords, &vocabulary.names, &vocabulary.types]),
             "similar_member" => self.similar(vocabulary, &[&vocabulary.members]),
             "similar_type" => self.similar(vocabulary, &[&vocabulary.types, &vocabulary.keywords]),
-            "similar_keyword" => {
-                self.captured("name").and_then(|name| most_similar(name, words(&vocabulary.keywords))).map(str::to_owned)
-            }
+            "similar_keyword" => self
+                .captured("name")
+                .filter(|name| !vocabulary.keywords.iter().any(|keyword| keyword == name))
+                .and_then(|name| most_similar(name, words(&vocabulary.keywords)))
+                .map(str::to_owned),
+            // Known if the name stands behind a dot in the line.
+            "after_dot" => self.captured("name").filter(|name| stands_behind_dot(self.line, name)).map(str::to_owned),
+            "inside_call" => call_around(self.line, self.diagnostic.column).map(str::to_owned),
+            "extra_bracket" => brackets(self.line).err().map(str::to_owned),
+            "open_bracket" => brackets(self.line).ok().flatten().map(str::to_owned),
+            "balanced" => brackets(self.line).is_ok_and(|open| open.is_none()).then(|| "balanced".to_owned()),
             _ => self.scene.facts.iter().find(|(fact, _)| *fact == name).map(|(_, value)| value.clone()),
         }
     }
@@ -263,6 +276,59 @@ impl<'a> Values<'a> {
         pattern.push_str(rest);
         compile(&pattern).ok()
     }
+}
+
+fn is_name(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// Whether a name is looked up in something: `x.name`, `S::name`.
+fn stands_behind_dot(line: &str, name: &str) -> bool {
+    line.match_indices(name).any(|(at, _)| {
+        let ends = !line[at + name.len()..].starts_with(is_name);
+        ends && line[..at].trim_end().ends_with(['.', ':', '>'])
+    })
+}
+
+/// The function whose arguments the column is among.
+fn call_around(line: &str, column: u32) -> Option<&str> {
+    let column = usize::try_from(column).ok()?.checked_sub(1)?;
+    let before = line.get(..column)?;
+    let mut closed = 0;
+    for (at, c) in before.char_indices().rev() {
+        match c {
+            ')' => closed += 1,
+            '(' if closed > 0 => closed -= 1,
+            '(' => {
+                let name = before[..at].trim_end();
+                let start = name.rfind(|c| !is_name(c)).map_or(0, |at| at + name[at..].chars().next().map_or(1, char::len_utf8));
+                let name = &name[start..];
+                return Some(name).filter(|name| !name.is_empty() && !["if", "while", "for", "switch"].contains(name));
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The bracket of a line that is still open at its end, or as an error the one
+/// that closes nothing; braces go over lines and do not count.
+fn brackets(line: &str) -> Result<Option<&'static str>, &'static str> {
+    let mut open = Vec::new();
+    let mut rest = line;
+    while let Some(c) = rest.chars().next() {
+        rest = &rest[c.len_utf8()..];
+        match c {
+            '"' | '\'' | '`' => rest = rest.find(c).map_or(rest, |end| &rest[end + c.len_utf8()..]),
+            '(' => open.push("("),
+            '[' => open.push("["),
+            ')' if open.pop() != Some("(") => return Err(")"),
+            ']' if open.pop() != Some("[") => return Err("]"),
+            '/' if rest.starts_with('/') => break,
+            _ => {}
+        }
+    }
+    Ok(open.pop())
 }
 
 fn words(list: &[String]) -> impl Iterator<Item = &str> {

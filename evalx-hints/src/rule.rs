@@ -74,6 +74,9 @@ pub(crate) struct Rule {
     /// The program of the example, where the rule looks at it.
     #[serde(default)]
     pub(crate) source: String,
+    /// The name of that program's file.
+    #[serde(default)]
+    pub(crate) source_file: String,
     /// Messages that it must match, `Kind: message` where it has kinds.
     #[serde(default)]
     pub(crate) matches: Vec<String>,

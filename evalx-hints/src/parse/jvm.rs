@@ -54,6 +54,8 @@ fn exception(lines: &[&str], report: &Report<'_>) -> Option<Diagnostic> {
         index += 1;
     }
     let mut found = chain.swap_remove(index);
+    let innermost: Vec<String> = found.frames.iter().take(4).map(|frame| frame.file.clone()).collect();
+    found.push_detail(&innermost.join(" "));
     found.place_by_frames(|file| report.is_own(file), |file| is_library(file) || file == "Unknown Source");
     Some(found)
 }
