@@ -233,6 +233,13 @@ impl<'a> Values<'a> {
             // Known if the name stands behind a dot in the line.
             "after_dot" => self.captured("name").filter(|name| stands_behind_dot(self.line, name)).map(str::to_owned),
             "inside_call" => call_around(self.line, self.diagnostic.column).map(str::to_owned),
+            // Known if the column is where a type stands: `x: Name`.
+            "in_type_position" => {
+                let column = usize::try_from(self.diagnostic.column).ok()?.checked_sub(1)?;
+                let before = self.line.get(..column)?.trim_end();
+                let position = before.ends_with([':', '<', '|']) || TYPE_WORDS.iter().any(|word| before.ends_with(word));
+                position.then(|| "type".to_owned())
+            }
             "extra_bracket" => brackets(self.line).err().map(str::to_owned),
             "open_bracket" => brackets(self.line).ok().flatten().map(str::to_owned),
             "balanced" => brackets(self.line).is_ok_and(|open| open.is_none()).then(|| "balanced".to_owned()),
@@ -277,6 +284,9 @@ impl<'a> Values<'a> {
         compile(&pattern).ok()
     }
 }
+
+/// What a type follows, besides a colon.
+const TYPE_WORDS: [&str; 5] = [" as", " extends", " implements", " is", " keyof"];
 
 fn is_name(c: char) -> bool {
     c.is_alphanumeric() || c == '_'

@@ -21,9 +21,13 @@ pub(super) fn parse(report: &Report<'_>) -> Vec<Diagnostic> {
 fn uncaught(lines: &[&str], report: &Report<'_>) -> Option<Diagnostic> {
     // `/box/main.js:2`, the line, the carets, and then the error.
     let end = lines.iter().rposition(|line| line.starts_with("Node.js v")).unwrap_or(lines.len());
-    let caret = lines[..end].iter().rposition(|line| is_carets(line))?;
-    let at = lines[..caret].iter().rposition(|line| header(line).is_some())?;
+    let at = lines[..end].iter().rposition(|line| header(line).is_some())?;
     let (file, number) = header(lines[at])?;
+    // Where V8 has nothing to point at, the line of the carets is blank.
+    let caret = (at + 2).min(end - 1);
+    if !is_carets(lines[caret]) {
+        return None;
+    }
     let error = caret + 1 + lines[caret + 1..end].iter().position(|line| !line.trim().is_empty())?;
     let mut diagnostic = error_of(lines[error]);
     let mut properties = false;
@@ -36,7 +40,7 @@ fn uncaught(lines: &[&str], report: &Report<'_>) -> Option<Diagnostic> {
     }
     if matches!(diagnostic.kind.as_str(), "SyntaxError") && report.is_own(file) {
         lines[at + 1].trim_end().clone_into(&mut diagnostic.snippet);
-        let column = u32::try_from(lines[caret].find('^')? + 1).unwrap_or(0);
+        let column = lines[caret].find('^').map_or(0, |at| u32::try_from(at + 1).unwrap_or(0));
         return Some(diagnostic.at(file, number, column));
     }
     diagnostic.place_by_frames(|file| report.is_own(file), is_library);
@@ -61,13 +65,14 @@ fn deno(lines: &[&str], report: &Report<'_>) -> Option<Diagnostic> {
 
 fn is_carets(line: &str) -> bool {
     let line = line.trim();
-    !line.is_empty() && line.bytes().all(|byte| byte == b'^')
+    line.bytes().all(|byte| byte == b'^')
 }
 
 /// `/box/main.js:2`
 fn header(line: &str) -> Option<(&str, u32)> {
     let (file, number) = line.strip_prefix("file://").unwrap_or(line).rsplit_once(':')?;
-    let plausible = !file.is_empty() && !file.starts_with(' ') && !file.contains("(");
+    let plausible = file.starts_with(['/', '[', '.']) || file.contains('.') || file.starts_with("node:");
+    let plausible = plausible && !file.contains([' ', '(']);
     Some((file, number.parse().ok()?)).filter(|_| plausible)
 }
 
