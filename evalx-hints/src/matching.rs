@@ -240,6 +240,22 @@ impl<'a> Values<'a> {
                 let position = before.ends_with([':', '<', '|']) || TYPE_WORDS.iter().any(|word| before.ends_with(word));
                 position.then(|| "type".to_owned())
             }
+            // In Go a type follows its variable: `x name`, `[]name`, `*name`.
+            "in_type_position_go" => {
+                let column = usize::try_from(self.diagnostic.column).ok()?.checked_sub(1)?;
+                let before = self.line.get(..column)?;
+                let position = before.ends_with([']', '*']) || before.ends_with(' ') && before.trim_end().ends_with(|c| is_name(c) || c == ')');
+                let word = before.trim_end().rsplit(|c| !is_name(c)).next().unwrap_or_default();
+                (position && !["return", "if", "for", "range", "case", "switch", "go", "defer", "else"].contains(&word))
+                    .then(|| "type".to_owned())
+            }
+            "call_at_column" => {
+                let column = usize::try_from(self.diagnostic.column).ok()?.checked_sub(1)?;
+                let called = self.line.get(column..)?.split('(').next()?;
+                let called = called.split("::<").next().unwrap_or(called).trim();
+                let name = called.rsplit(|c| !is_name(c)).next()?;
+                known(name)
+            }
             "extra_bracket" => brackets(self.line).err().map(str::to_owned),
             "open_bracket" => brackets(self.line).ok().flatten().map(str::to_owned),
             "balanced" => brackets(self.line).is_ok_and(|open| open.is_none()).then(|| "balanced".to_owned()),
