@@ -230,6 +230,10 @@ impl<'a> Values<'a> {
                 .filter(|name| !vocabulary.keywords.iter().any(|keyword| keyword == name))
                 .and_then(|name| most_similar(name, words(&vocabulary.keywords)))
                 .map(str::to_owned),
+            "recursive" => self.scene.source.recursive_function().map(|(name, _)| name.to_owned()),
+            "endless" => {
+                self.scene.source.recursive_function().filter(|(_, ends)| !ends).map(|(name, _)| name.to_owned())
+            }
             // Known if the name stands behind a dot in the line.
             "after_dot" => self.captured("name").filter(|name| stands_behind_dot(self.line, name)).map(str::to_owned),
             "inside_call" => call_around(self.line, self.diagnostic.column).map(str::to_owned),

@@ -2,6 +2,9 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use regex::Regex;
 
 use crate::text::clip;
 
@@ -42,6 +45,28 @@ impl<'a> Source<'a> {
         self.text.lines().take(before).filter(|line| !is_blank_or_comment(line)).last()
     }
 
+    /// The first function that calls itself, in a language of braces, and
+    /// whether its body has a condition that could end that.
+    pub(crate) fn recursive_function(&self) -> Option<(&str, bool)> {
+        static HEADER: LazyLock<Option<Regex>> =
+            LazyLock::new(|| Regex::new(r"([A-Za-z_]\w*)\s*\([^;{}]*?\)\s*(?:->[^{;]*|const\s*)?\{").ok());
+        let text = self.text();
+        let header = HEADER.as_ref()?;
+        header.captures_iter(text).take(FUNCTIONS).find_map(|found| {
+            let name = found.get(1)?;
+            let body = body(&text[found.get(0)?.end()..]);
+            let calls = |at: usize| {
+                let before = body[..at].chars().next_back().is_none_or(|c| !is_name(c));
+                before && body[at + name.len()..].trim_start().starts_with('(')
+            };
+            let condition = ["if", "while", "for", "switch", "?", "&&", "||", "match"];
+            let ends = condition.iter().any(|word| body.contains(word));
+            (!["if", "while", "for", "switch"].contains(&name.as_str()))
+                .then(|| body.match_indices(name.as_str()).any(|(at, _)| calls(at)))?
+                .then_some((name.as_str(), ends))
+        })
+    }
+
     /// The names in the program, outside of its strings and comments, each
     /// once, in the order of their first use.
     pub(crate) fn names(&self) -> Vec<&str> {
@@ -56,6 +81,26 @@ impl<'a> Source<'a> {
         }
         names
     }
+}
+
+/// How many functions are searched for one that calls itself.
+const FUNCTIONS: usize = 50;
+/// How long a function's body may be.
+const BODY: usize = 16 << 10;
+
+/// The text up to the brace that closes what was just opened.
+fn body(text: &str) -> &str {
+    let text = clip(text, BODY);
+    let mut depth = 1;
+    let end = text.find(|c| {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+        depth == 0
+    });
+    &text[..end.unwrap_or(text.len())]
 }
 
 fn is_blank_or_comment(line: &str) -> bool {

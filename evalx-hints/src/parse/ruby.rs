@@ -65,7 +65,7 @@ fn raised(line: &str) -> Option<(place::Placed<'_>, &str, &str)> {
 }
 
 fn is_class(kind: &str) -> bool {
-    kind.starts_with(|c: char| c.is_uppercase()) && kind.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | ':'))
+    kind == "fatal" || kind.starts_with(|c: char| c.is_uppercase()) && kind.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | ':'))
 }
 
 /// Of `'Integer#/'` or `` `foo' `` the name of the method.
