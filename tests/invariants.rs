@@ -19,6 +19,9 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("evalx-sandbox-native", &["evalx-core"]),
     ("evalx-testkit", &["evalx-core", "evalx-queue"]),
     ("evalx-cli", &["evalx-core", "evalx-queue", "evalx-sandbox-native"]),
+    ("evalx-testkit", &["evalx-core"]),
+    ("evalx-webhook", &[]),
+    ("evalx-cli", &["evalx-core", "evalx-sandbox-native"]),
 ];
 
 /// What `evalx-core` must not reach even through others.
