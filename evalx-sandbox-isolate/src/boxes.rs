@@ -323,6 +323,7 @@ impl Common {
             remains::remove(&lease, &self.installation).await?;
         }
         let number = lease.number;
+        let owner = self.owner(number);
         let pids = self.pids.as_ref().map(|folder| starter::v1_group(folder, number));
         let host = |what, path: PathBuf| move |source| IsolateError::Host { what, path, source };
         let note = Note { program: self.installation.program.clone(), pids: pids.clone() };
@@ -335,9 +336,8 @@ impl Common {
         };
         let (folder, readable) = (lease.folder.join("kit"), self.readable.clone());
         let refuse = host("what programs may see can't be laid out in", folder.clone());
-        let kit = tokio::task::spawn_blocking(move || Kit::make(&folder, &readable)).await;
+        let kit = tokio::task::spawn_blocking(move || Kit::make(&folder, owner.gid, &readable)).await;
         let kit = kit.map_err(std::io::Error::other).and_then(|kit| kit);
-        let owner = self.owner(number);
         match kit {
             Ok(kit) => {
                 let mut made = ReadyBox { lease, kit, starter, owner };

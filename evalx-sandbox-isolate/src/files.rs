@@ -17,6 +17,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, setfsgid, setfsuid, unlinkat};
 
 use crate::error::IsolateError;
+use crate::starter::without_forks;
 
 /// Whose the files of a session are, on the host: the box's own user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +99,7 @@ pub(crate) fn write(
         Ok(()) | Err(Errno::ENOENT) => {}
         Err(error) => return Err(fail(error)),
     }
+    let _unforked = without_forks();
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
     let file = open(parent.as_fd(), name, flags, Mode::from_bits_truncate(0o600)).map_err(fail)?;
     let mode = Mode::from_bits_truncate(if executable { 0o755 } else { 0o644 });

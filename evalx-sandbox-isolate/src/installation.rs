@@ -10,6 +10,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::error::IsolateError;
+use crate::starter;
 
 /// How long isolate may take for anything but a run.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -117,7 +118,8 @@ enum Failure {
 
 async fn output(mut command: Command, name: &'static str) -> Result<Output, Failure> {
     command.kill_on_drop(true);
-    match timeout(PATIENCE, command.output()).await {
+    let child = starter::spawn(&mut command).map_err(Failure::Start)?;
+    match timeout(PATIENCE, child.wait_with_output()).await {
         Ok(output) => output.map_err(Failure::Start),
         Err(_) => Err(Failure::Stuck(name)),
     }

@@ -12,26 +12,26 @@
 //! ```
 
 use std::fs;
-use std::io;
+use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
-use nix::time::{ClockId, clock_gettime};
-use nix::unistd::{Pid, SysconfVar, sysconf};
+use nix::unistd::Pid;
 use tokio::process::Child;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::TaskTracker;
 
+use crate::gate::GateEnd;
 use crate::groups::Groups;
 
 /// How often isolate is told again to stop: it may be told at the one moment
 /// at which it does not hear.
 const AGAIN: Duration = Duration::from_millis(2);
 
-/// How long a look at a program that has hardly begun is put off.
+/// How long it takes at least until it pays to look again.
 const SOON: Duration = Duration::from_millis(1);
 
 /// Why a program was stopped by us.
@@ -47,16 +47,29 @@ pub(crate) enum Stopped {
     Cancelled,
     /// The caller is gone.
     Abandoned,
+    /// It could not be let go.
+    Gate,
 }
 
 /// What is to be watched.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Bounds {
     pub(crate) cpu_time: Duration,
     pub(crate) wall_time: Duration,
     /// Where CPU time is read, if anywhere.
     pub(crate) groups: Option<Groups>,
     pub(crate) number: u32,
+    /// What holds the program back.
+    pub(crate) gate: GateEnd,
+}
+
+/// How a run went, as its task saw it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct End {
+    /// isolate's own end; `None` if it can't be known.
+    pub(crate) status: Option<ExitStatus>,
+    /// From the opening of the gate to isolate's end.
+    pub(crate) wall_time: Duration,
 }
 
 enum Order {
@@ -69,24 +82,39 @@ enum Order {
 pub(crate) struct Keeper {
     orders: mpsc::UnboundedSender<Order>,
     stopped: Arc<Mutex<Option<Stopped>>>,
-    end: watch::Receiver<Option<Option<ExitStatus>>>,
+    end: watch::Receiver<Option<End>>,
 }
 
 impl Keeper {
-    /// Watches over a child that is `isolate --run`.
-    pub(crate) fn watch(child: Child, bounds: Bounds, tasks: &TaskTracker) -> Self {
+    /// Watches over a child that is `isolate --run`. The program's stderr comes
+    /// with the opening of the gate, if isolate gets that far.
+    pub(crate) fn watch(
+        child: Child,
+        bounds: Bounds,
+        tasks: &TaskTracker,
+    ) -> (Self, oneshot::Receiver<OwnedFd>) {
         // Unbounded, but a caller sends an order for each control it was sent,
         // which is bounded, and one more.
         let (orders, receiver) = mpsc::unbounded_channel();
         let (sender, end) = watch::channel(None);
+        let (stderr, opened) = oneshot::channel();
         let stopped = Arc::new(Mutex::new(None));
-        let task = Task { run: Run(child), bounds, orders: receiver, stopped: Arc::clone(&stopped) };
+        let task = Task {
+            run: Run(child),
+            bounds,
+            orders: receiver,
+            stopped: Arc::clone(&stopped),
+            stderr: Some(stderr),
+            stopping: false,
+            next: Instant::now(),
+            opened: None,
+        };
         tasks.spawn(async move {
-            let status = task.attend().await;
+            let end = task.attend().await;
             // Nobody waits for it if the session is gone.
-            let _ = sender.send(Some(status.ok()));
+            let _ = sender.send(Some(end));
         });
-        Self { orders, stopped, end }
+        (Self { orders, stopped, end }, opened)
     }
 
     /// Stops the program, for this reason if it is the first or the weightiest.
@@ -105,16 +133,16 @@ impl Keeper {
         *self.stopped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until isolate has ended, and with it the whole tree; `None` if its
-    /// status can't be known.
+    /// Waits until isolate has ended, and with it the whole tree.
     ///
     /// # Cancel safety
     ///
     /// It may be asked again, as often as one likes.
-    pub(crate) async fn ended(&self) -> Option<ExitStatus> {
+    pub(crate) async fn ended(&self) -> End {
         let mut end = self.end.clone();
-        // It fails only if the runtime ends, and all with it.
-        end.wait_for(Option::is_some).await.ok().and_then(|end| (*end)?)
+        let ended = end.wait_for(Option::is_some).await.ok().and_then(|end| *end);
+        // There is none only if the runtime ends, and all with it.
+        ended.unwrap_or(End { status: None, wall_time: Duration::ZERO })
     }
 }
 
@@ -157,47 +185,82 @@ struct Task {
     bounds: Bounds,
     orders: mpsc::UnboundedReceiver<Order>,
     stopped: Arc<Mutex<Option<Stopped>>>,
+    /// Who waits for the program's stderr.
+    stderr: Option<oneshot::Sender<OwnedFd>>,
+    stopping: bool,
+    /// When to look again.
+    next: Instant,
+    /// When the program was let go.
+    opened: Option<Instant>,
 }
 
 impl Task {
-    async fn attend(mut self) -> io::Result<ExitStatus> {
-        let begun = Instant::now();
-        let mut next_cpu =
-            self.bounds.groups.is_some().then(|| begun + self.per_processor(self.bounds.cpu_time));
-        let mut next_wall = begun + self.bounds.wall_time;
-        let mut stopping = false;
+    async fn attend(mut self) -> End {
         loop {
-            let next = if stopping {
-                Instant::now() + AGAIN
-            } else {
-                next_cpu.map_or(next_wall, |cpu| cpu.min(next_wall))
-            };
             // Cancel safety: `wait` may be asked again, and an order that was
             // not taken stays in its channel.
             tokio::select! {
                 biased;
-                status = self.run.0.wait() => return status,
+                status = self.run.0.wait() => {
+                    let wall_time = self.opened.map_or(Duration::ZERO, |opened| opened.elapsed());
+                    return End { status: status.ok(), wall_time };
+                }
                 Some(order) = self.orders.recv() => match order {
-                    Order::Stop => stopping = true,
+                    Order::Stop => self.stopping = true,
                     Order::Signal(number) => self.signal(number),
                 },
-                () = sleep_until(next) => {
-                    if !stopping && next_cpu.is_some_and(|at| at <= Instant::now()) {
-                        next_cpu = self.look_at_cpu();
-                        stopping |= next_cpu.is_none();
-                    }
-                    if !stopping && next_wall <= Instant::now() {
-                        next_wall = match self.left_of_wall() {
-                            Some(left) => Instant::now() + left,
-                            None => { stopping = true; next_wall }
-                        };
+                () = sleep_until(self.next) => {
+                    if !self.stopping {
+                        self.look();
                     }
                 }
             }
-            if stopping {
+            if self.stopping {
                 self.run.interrupt();
+                self.next = Instant::now() + AGAIN;
             }
         }
+    }
+
+    /// Does what is due, and says when to look again.
+    fn look(&mut self) {
+        let Some(opened) = self.opened else { return self.open() };
+        let wall = (opened + self.bounds.wall_time).saturating_duration_since(Instant::now());
+        let cpu = self.left_of_cpu();
+        if wall.is_zero() {
+            self.stop(Stopped::Wall);
+        } else if cpu.is_some_and(|cpu| cpu.is_zero()) {
+            self.stop(Stopped::Cpu);
+        } else {
+            let soonest = cpu.map(|cpu| self.per_processor(cpu));
+            self.next = Instant::now() + soonest.map_or(wall, |cpu| cpu.min(wall));
+        }
+    }
+
+    /// Lets the program go, once isolate is ready for it.
+    fn open(&mut self) {
+        let Some(pid) = self.run.pid() else { return };
+        match self.bounds.gate.open_for(pid) {
+            Ok(None) => self.next = Instant::now() + SOON,
+            Ok(Some(stderr)) => {
+                self.opened = Some(Instant::now());
+                if let Some(waiting) = self.stderr.take() {
+                    // The caller may be gone.
+                    let _ = waiting.send(stderr);
+                }
+                self.look();
+            }
+            // Not to be opened, it would hold the program for ever.
+            Err(error) => {
+                tracing::warn!(number = self.bounds.number, %error, "the gate of a box can't be opened");
+                self.stop(Stopped::Gate);
+            }
+        }
+    }
+
+    fn stop(&mut self, why: Stopped) {
+        note(&self.stopped, why);
+        self.stopping = true;
     }
 
     /// The soonest that all processors together use up this much.
@@ -206,29 +269,10 @@ impl Task {
         (time / u32::try_from(processors).unwrap_or(u32::MAX)).max(SOON)
     }
 
-    /// When to look again; `None` if the time is up.
-    fn look_at_cpu(&self) -> Option<Instant> {
-        let used = self.bounds.groups.as_ref().and_then(|groups| groups.cpu_time(self.bounds.number));
-        match self.bounds.cpu_time.checked_sub(used.unwrap_or_default()) {
-            Some(left) if !left.is_zero() => Some(Instant::now() + self.per_processor(left)),
-            _ => {
-                note(&self.stopped, Stopped::Cpu);
-                None
-            }
-        }
-    }
-
-    /// What is left of the wall time; `None` if it is up. It began when the
-    /// program did, and not when isolate was started.
-    fn left_of_wall(&self) -> Option<Duration> {
-        let Some(age) = self.run.main().and_then(age) else { return Some(SOON) };
-        match self.bounds.wall_time.checked_sub(age) {
-            Some(left) if !left.is_zero() => Some(left),
-            _ => {
-                note(&self.stopped, Stopped::Wall);
-                None
-            }
-        }
+    /// What is left of the CPU time, if that can be known.
+    fn left_of_cpu(&self) -> Option<Duration> {
+        let used = self.bounds.groups.as_ref()?.cpu_time(self.bounds.number)?;
+        Some(self.bounds.cpu_time.saturating_sub(used))
     }
 
     fn signal(&self, number: i32) {
@@ -246,18 +290,6 @@ fn first_child(parent: Pid) -> Option<Pid> {
     children.split(' ').next()?.parse().ok().map(Pid::from_raw)
 }
 
-/// How long a process has lived, at least: the kernel tells its start in ticks.
-fn age(pid: Pid) -> Option<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name, in parentheses, may hold anything; the start is the 20th field behind it.
-    let started: u64 = stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()?;
-    let per_second =
-        sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|ticks| u64::try_from(ticks).ok())?;
-    let latest = Duration::from_nanos((started + 1).checked_mul(1_000_000_000 / per_second)?);
-    let now = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?);
-    Some(now.saturating_sub(latest))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -273,12 +305,5 @@ mod tests {
             note(&stopped, why);
             assert_eq!(*stopped.lock().unwrap(), Some(counts));
         }
-    }
-
-    #[test]
-    fn the_age_of_this_process_is_known() {
-        let first = age(Pid::this()).expect("it is told");
-        assert!(first < Duration::from_secs(600), "{first:?}");
-        assert_eq!(age(Pid::from_raw(i32::MAX)), None);
     }
 }

@@ -10,6 +10,7 @@ use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use crate::gate::Gate;
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 
@@ -64,22 +65,25 @@ pub(crate) struct Kit {
     pub(crate) layers: Layers,
     /// `inside=outside` and options, each one rule.
     pub(crate) rules: Vec<String>,
+    pub(crate) gate: Gate,
     /// Folders that are shown at the host's own path.
     pub(crate) shown: Vec<PathBuf>,
 }
 
 impl Kit {
     /// Makes it in `folder`, which is made too.
-    pub(crate) fn make(folder: &Path, readable: &[PathBuf]) -> io::Result<Self> {
+    pub(crate) fn make(folder: &Path, gid: u32, readable: &[PathBuf]) -> io::Result<Self> {
         fs::create_dir(folder)?;
         // Not `nodev`: the six nodes are to work.
         at(folder, mount(Some("kit"), folder, Some("tmpfs"), MsFlags::MS_NOSUID, Some("mode=0755")))?;
         for name in ["empty", "etc", "layers"] {
             fs::create_dir(folder.join(name))?;
         }
+        let gate = Gate::make(folder.join("run"), gid)?;
         let mut kit = Self {
             layers: Layers::Overlay,
-            rules: Vec::new(),
+            rules: vec![gate.rule()],
+            gate,
             shown: vec![PathBuf::from("/etc/alternatives")],
         };
         configure(folder)?;

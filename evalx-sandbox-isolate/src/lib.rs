@@ -7,6 +7,7 @@ mod command;
 mod config;
 mod error;
 mod files;
+mod gate;
 mod groups;
 mod installation;
 mod keeper;

@@ -12,8 +12,8 @@ use crate::keeper::Stopped;
 use crate::meta::{Meta, Status};
 use crate::work::Space;
 
-/// isolate tells wall time in whole milliseconds, and a run of less as none.
-const LEAST_WALL_TIME: Duration = Duration::from_millis(1);
+/// isolate tells wall time in milliseconds that have passed.
+const CLOCK: Duration = Duration::from_millis(1);
 
 /// All that is known of a run that isolate saw to its end.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +21,8 @@ pub(crate) struct Seen {
     pub(crate) meta: Meta,
     /// What the box's groups have counted, if there are any.
     pub(crate) figures: Option<Figures>,
+    /// From the moment at which the program was let go to isolate's end.
+    pub(crate) wall_time: Duration,
     pub(crate) stopped: Option<Stopped>,
     pub(crate) space: Space,
     /// Processes that the kernel refused.
@@ -41,7 +43,7 @@ pub(crate) fn report(seen: &Seen, limits: &Limits) -> StepReport {
     // isolate by itself does not tell the two apart.
     report.user_time = if seen.figures.is_some() { figures.user_time } else { report.cpu_time };
     report.system_time = figures.system_time;
-    report.wall_time = meta.wall_time.unwrap_or_default().max(LEAST_WALL_TIME);
+    report.wall_time = wall_time(seen);
     report.memory_peak = ByteSize::bytes(meta.group_memory.or(meta.max_rss).unwrap_or_default());
     report.memory_measured_by =
         if meta.group_memory.is_some() { MemoryMeasure::Cgroup } else { MemoryMeasure::MaxRss };
@@ -60,6 +62,14 @@ pub(crate) fn report(seen: &Seen, limits: &Limits) -> StepReport {
     report.killed_by = killed_by(&outcome, end);
     (report.outcome, report.limit) = (outcome, limit);
     report
+}
+
+/// isolate begins to count before the program was let go, and we end after it
+/// was dead: the truth is not more than either.
+fn wall_time(seen: &Seen) -> Duration {
+    let by_isolate = seen.meta.wall_time.map(|time| time + CLOCK);
+    let by_us = Some(seen.wall_time).filter(|time| !time.is_zero());
+    by_isolate.into_iter().chain(by_us).min().unwrap_or(CLOCK)
 }
 
 /// What the main process ended with; of one that was stopped, that is not known.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, PipeReader, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -16,19 +16,18 @@ use evalx_core::{
     SessionSpec, Signal, Step, StepIo, StepReport,
 };
 use tokio::process::Command;
+use tokio::sync::oneshot;
 
 use crate::boxes::Tenancy;
 use crate::command::{self, Environment};
 use crate::error::IsolateError;
 use crate::files::{self, Owner};
-use crate::keeper::{Bounds, Keeper, Stopped};
+use crate::gate::Gate;
+use crate::keeper::{Bounds, End, Keeper, Stopped};
 use crate::meta::{LONGEST_META, Meta};
 use crate::program::{self, View};
 use crate::report::{Seen, report};
 use crate::streams::{Ends, Host};
-
-/// isolate's exit status if it saw the run to its end, whatever that was.
-const RAN: [i32; 2] = [0, 1];
 
 /// One session in one box.
 pub(crate) struct IsolateSession {
@@ -41,6 +40,8 @@ pub(crate) struct IsolateSession {
 /// What a run was begun with.
 struct Begun {
     keeper: Keeper,
+    /// What isolate itself says.
+    words: PipeReader,
     number: u32,
     /// Processes that the kernel had refused to earlier runs.
     refused: u64,
@@ -99,16 +100,21 @@ impl IsolateSession {
                 used.ready.starter.counts(),
             ));
             environment.pass_on(&mut command);
+            command.arg(Gate::argument());
             command.args(["--special-files", "--silent", "--run", "--"]).arg(program).args(&step.arguments);
             Ok(command)
         })?
     }
 
     /// Starts the program.
-    fn begin(&mut self, mut command: Command, ends: Ends) -> Result<Begun, IsolateError> {
+    fn begin(
+        &mut self,
+        mut command: Command,
+        ends: Ends,
+    ) -> Result<(Begun, oneshot::Receiver<OwnedFd>), IsolateError> {
         self.fresh = false;
         let common = self.tenancy.common();
-        let begun = self.tenancy.with(|used| {
+        let (begun, gate) = self.tenancy.with(|used| {
             let ready = &used.ready;
             // So that what is read afterwards is of this run.
             match std::fs::remove_file(ready.lease.folder.join(META)) {
@@ -122,54 +128,58 @@ impl IsolateSession {
                 wall_time: self.spec.limits.wall_time,
                 groups: common.groups.clone(),
                 number: ready.lease.number,
+                gate: ready.kit.gate.end(),
             };
+            let (words, stderr) = io::pipe().map_err(IsolateError::Streams)?;
             let refused = ready.starter.refused();
-            command.stdin(ends.stdin).stdout(ends.stdout).stderr(ends.stderr);
+            command.stdin(ends.stdin).stdout(ends.stdout).stderr(stderr);
             let program = common.installation.program.clone();
             let start = |source| IsolateError::Start { program, source };
             let child = ready.starter.start(command).map_err(start)?;
-            let keeper = Keeper::watch(child, bounds, self.tenancy.tasks());
-            Ok(Begun { keeper, number: ready.lease.number, refused })
+            let (keeper, gate) = Keeper::watch(child, bounds, self.tenancy.tasks());
+            Ok((Begun { keeper, words, number: ready.lease.number, refused }, gate))
         })??;
         self.tenancy.keep(begun.keeper.clone());
-        Ok(begun)
+        Ok((begun, gate))
     }
 
     /// What isolate, the kernel and this host saw of a run that has ended.
-    fn conclude(
-        &self,
-        begun: &Begun,
-        status: Option<ExitStatus>,
-        host: &Host,
-    ) -> Result<StepReport, IsolateError> {
+    fn conclude(&self, run: Begun, end: End, host: &Host) -> Result<StepReport, IsolateError> {
         let (stdout, stderr) = host.summary();
-        let figures = self.tenancy.common().groups.as_ref().and_then(|groups| groups.figures(begun.number));
+        let stopped = run.keeper.stopped();
+        let figures = self.tenancy.common().groups.as_ref().and_then(|groups| groups.figures(run.number));
         let seen = self.tenancy.with(|used| {
             let meta = read_meta(&used.ready.lease.folder.join(META));
-            let ran = status.is_some_and(|status| {
-                let code = status.code();
-                // Told to stop before it heeds that, it ends before it has started anything.
-                let unheeded = status.signal() == Some(Signal::TERM.number());
-                code.is_some_and(|code| RAN.contains(&code)) || unheeded && begun.keeper.stopped().is_some()
-            });
-            used.broken |= !ran;
-            if !ran {
-                let message = meta.message.unwrap_or_else(|| {
-                    status.map_or_else(|| "its end was missed".to_owned(), |status| status.to_string())
-                });
+            if !has_run(end.status, stopped) {
+                used.broken = true;
+                let message = meta.message.or_else(|| spoken(run.words));
+                let message = message.or_else(|| end.status.map(|status| status.to_string()));
+                let message = message.unwrap_or_else(|| "its end was missed".to_owned());
                 return Err(IsolateError::Command { command: "--run", message });
             }
             Ok(Seen {
                 meta,
                 figures,
-                stopped: begun.keeper.stopped(),
+                wall_time: end.wall_time,
+                stopped,
                 space: used.work.space().map_err(IsolateError::Files)?,
-                refused: used.ready.starter.refused().saturating_sub(begun.refused),
+                refused: used.ready.starter.refused().saturating_sub(run.refused),
                 stdout,
                 stderr,
             })
         })??;
         Ok(report(&seen, &self.spec.limits))
+    }
+}
+
+/// Whether isolate saw the run to its end, whatever that was.
+fn has_run(status: Option<ExitStatus>, stopped: Option<Stopped>) -> bool {
+    match (status, stopped) {
+        // A program that can't be let go is never run.
+        (_, Some(Stopped::Gate)) | (None, _) => false,
+        // Told to stop before it heeds that, isolate ends before it has started anything.
+        (Some(status), Some(_)) if status.signal() == Some(Signal::TERM.number()) => true,
+        (Some(status), _) => matches!(status.code(), Some(0 | 1)),
     }
 }
 
@@ -183,6 +193,14 @@ fn read_meta(path: &Path) -> Meta {
         let _ = file.take(LONGEST_META as u64).read_to_end(&mut bytes);
     }
     Meta::parse(&bytes)
+}
+
+/// The first line of what isolate said, which has ended.
+fn spoken(words: PipeReader) -> Option<String> {
+    let mut text = Vec::new();
+    words.take(400).read_to_end(&mut text).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    text.lines().next().map(ToOwned::to_owned).filter(|line| !line.is_empty())
 }
 
 #[async_trait]
@@ -214,12 +232,12 @@ impl Session for IsolateSession {
         self.renew().await?;
         let stdio = std::mem::take(&mut step.stdio);
         let (mut host, ends) = Host::open(stdio, io, self.spec.limits.output)?;
-        let begun = self.begin(command, ends)?;
+        let (run, gate) = self.begin(command, ends)?;
         // Dropped here, the step is stopped at once rather than with the next call.
-        let guard = StopOnDrop(Some(&begun.keeper));
-        let status = host.attend(&begun.keeper, io).await;
+        let guard = StopOnDrop(Some(run.keeper.clone()));
+        let end = host.attend(&run.keeper, gate, io).await;
         guard.disarm();
-        Ok(self.conclude(&begun, status, &host)?)
+        Ok(self.conclude(run, end, &host)?)
     }
 
     async fn read_file(&mut self, path: &SandboxPath, max: ByteSize) -> Result<Bytes> {
@@ -256,17 +274,17 @@ fn place_of(path: &SandboxPath, file: &ArtifactFile) -> Result<SandboxPath> {
 }
 
 /// Stops the step if the future of `run` is dropped.
-struct StopOnDrop<'a>(Option<&'a Keeper>);
+struct StopOnDrop(Option<Keeper>);
 
-impl StopOnDrop<'_> {
+impl StopOnDrop {
     fn disarm(mut self) {
         self.0 = None;
     }
 }
 
-impl Drop for StopOnDrop<'_> {
+impl Drop for StopOnDrop {
     fn drop(&mut self) {
-        if let Some(keeper) = self.0 {
+        if let Some(keeper) = &self.0 {
             keeper.stop(Stopped::Abandoned);
         }
     }

@@ -11,7 +11,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,22 @@ const LEAVING: Duration = Duration::from_secs(1);
 
 /// The start of the names of groups of this module.
 const GROUP_NAME: &str = "evalx-isolate-box-";
+
+/// Held to write by who starts a process, and to read by who writes a program:
+/// a child that was forked meanwhile, and has not executed anything yet, would
+/// hold the program open for writing too, and the kernel executes no such file.
+static FORKS: RwLock<()> = RwLock::new(());
+
+/// Until dropped, this crate forks no process.
+pub(crate) fn without_forks() -> RwLockReadGuard<'static, ()> {
+    FORKS.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts a process while this crate writes no program.
+pub(crate) fn spawn(command: &mut Command) -> io::Result<Child> {
+    let _apart = FORKS.write().unwrap_or_else(PoisonError::into_inner);
+    command.spawn()
+}
 
 /// Starts runs of one box.
 #[derive(Debug)]
@@ -87,7 +103,7 @@ impl Starter {
             let _runtime = runtime.enter();
             while let Ok(Request { mut command, child }) = receiver.recv() {
                 // Whoever asked waits for it, and for nothing else.
-                let _ = child.send(command.spawn());
+                let _ = child.send(spawn(&mut command));
             }
         };
         let thread = std::thread::Builder::new().name("isolate-starter".to_owned()).spawn(work)?;
@@ -99,7 +115,9 @@ impl Starter {
     /// Starts a run. It blocks this thread as long as the other needs for that,
     /// which is as long as starting it here would take.
     pub(crate) fn start(&self, mut command: Command) -> io::Result<Child> {
-        let Self::Counted(Counted { requests: Some(requests), .. }) = self else { return command.spawn() };
+        let Self::Counted(Counted { requests: Some(requests), .. }) = self else {
+            return spawn(&mut command);
+        };
         let (child, started) = mpsc::channel();
         requests.send(Request { command, child }).map_err(|_| gone())?;
         started.recv().map_err(|_| gone())?

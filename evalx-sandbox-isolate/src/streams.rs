@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::ExitStatus;
 
 use bytes::{Buf, Bytes};
 use evalx_core::{
@@ -13,18 +12,18 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::unix::pipe;
+use tokio::sync::oneshot;
 
 use crate::error::IsolateError;
-use crate::keeper::{Keeper, Stopped};
+use crate::keeper::{End, Keeper, Stopped};
 
 /// How much is read at once: all that a pipe holds.
 const PIECE: usize = 64 << 10;
 
-/// The program's ends.
+/// The program's ends. Its stderr is opened by isolate itself.
 pub(crate) struct Ends {
     pub(crate) stdin: OwnedFd,
     pub(crate) stdout: OwnedFd,
-    pub(crate) stderr: OwnedFd,
 }
 
 /// Where stdin goes and what is left of it.
@@ -64,9 +63,7 @@ impl Host {
         };
         let ends = match stdio {
             Stdio::Pipes => host.open_pipes(io.stdin()),
-            Stdio::Joined { stdin, stdout } => {
-                host.stderr.open().map(|stderr| Ends { stdin: stdin.into(), stdout: stdout.into(), stderr })
-            }
+            Stdio::Joined { stdin, stdout } => Ok(Ends { stdin: stdin.into(), stdout: stdout.into() }),
             _ => {
                 return Err(Error::new(ErrorKind::Unsupported, "isolate has no terminal to give")
                     .with_mend("ask for pipes, or use another backend"));
@@ -76,7 +73,7 @@ impl Host {
     }
 
     fn open_pipes(&mut self, stdin: Stdin) -> io::Result<Ends> {
-        Ok(Ends { stdin: self.open_stdin(stdin)?, stdout: self.stdout.open()?, stderr: self.stderr.open()? })
+        Ok(Ends { stdin: self.open_stdin(stdin)?, stdout: self.stdout.open()? })
     }
 
     fn open_stdin(&mut self, stdin: Stdin) -> io::Result<OwnedFd> {
@@ -117,8 +114,14 @@ impl Host {
     /// # Cancel safety
     ///
     /// Dropped, it loses output that was not delivered. The step runs on.
-    pub(crate) async fn attend(&mut self, keeper: &Keeper, io: &mut dyn StepIo) -> Option<ExitStatus> {
-        let status = loop {
+    pub(crate) async fn attend(
+        &mut self,
+        keeper: &Keeper,
+        mut gate: oneshot::Receiver<OwnedFd>,
+        io: &mut dyn StepIo,
+    ) -> End {
+        let mut closed = true;
+        let end = loop {
             // Every branch is cancel-safe: the runtime keeps readiness, and
             // what was taken off a stream is kept in `self`.
             let stream = tokio::select! {
@@ -127,9 +130,14 @@ impl Host {
                     self.control(control, keeper);
                     continue;
                 }
+                stderr = &mut gate, if closed => {
+                    closed = false;
+                    self.stderr.take(stderr.ok());
+                    continue;
+                }
                 () = self.stdout.readable() => OutputStream::Stdout,
                 () = self.stderr.readable() => OutputStream::Stderr,
-                status = keeper.ended() => break status,
+                end = keeper.ended() => break end,
                 () = self.feed.feed() => continue,
             };
             if let Some(length) = self.read(stream) {
@@ -137,13 +145,16 @@ impl Host {
             }
         };
         self.feed = Feed::Done;
+        if closed {
+            self.stderr.take(gate.try_recv().ok());
+        }
         // The tree is dead: what is in the pipes is all that comes.
         for stream in [OutputStream::Stdout, OutputStream::Stderr] {
             while let Some(length) = self.rest(stream) {
                 self.deliver(stream, length, keeper, io).await;
             }
         }
-        status
+        end
     }
 
     fn drain(&mut self, stream: OutputStream) -> (&mut Drain, &mut [u8]) {
@@ -254,6 +265,13 @@ impl Drain {
         nonblocking(&reader)?;
         self.source = Some(pipe::Receiver::from_owned_fd(reader.into())?);
         Ok(writer.into())
+    }
+
+    /// Takes what comes out of a gate that was opened.
+    fn take(&mut self, stream: Option<OwnedFd>) {
+        // It fails only where the runtime has no room for it; the output is
+        // then lost as if the program had made none.
+        self.source = stream.and_then(|stream| pipe::Receiver::from_owned_fd(stream).ok());
     }
 
     /// Waits until there is something to read, or the end; for ever after it.

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use evalx_core::DynSandbox;
+use evalx_core::{DynSandbox, Isolation};
 use evalx_sandbox_isolate::{IsolateConfig, IsolateSandbox};
-use evalx_testkit::{Case, Suite};
+use evalx_testkit::{Case, Need, Suite};
 
 /// A state folder that no other process uses, so that what is left in it is ours.
 fn state() -> PathBuf {
@@ -27,4 +27,6 @@ pub(crate) fn suite(cases: Vec<Case>) -> Suite {
         let sandbox = IsolateSandbox::start(config()).await?;
         Ok(Arc::new(sandbox) as DynSandbox)
     })
+    .attempting(Need::Isolation(Isolation::Syscalls))
+    .attempting(Need::Isolation(Isolation::Network))
 }
