@@ -27,18 +27,14 @@ const NAME: &str = "stderr";
 #[derive(Clone, Debug)]
 pub(crate) struct Gate {
     folder: PathBuf,
+    gid: u32,
 }
 
 impl Gate {
-    /// Makes it. The box's group may write to it and nothing else; its owner
-    /// is root, so that nobody inside can change that.
+    /// Makes its folder. The box's group is to write to it.
     pub(crate) fn make(folder: PathBuf, gid: u32) -> io::Result<Self> {
         fs::create_dir(&folder)?;
-        let path = folder.join(NAME);
-        mkfifo(&path, Mode::empty())?;
-        chown(&path, None, Some(gid))?;
-        fchmodat(nix::fcntl::AT_FDCWD, &path, Mode::S_IWGRP, FchmodatFlags::FollowSymlink)?;
-        Ok(Self { folder })
+        Ok(Self { folder, gid })
     }
 
     /// A rule for isolate's `--dir`.
@@ -51,9 +47,21 @@ impl Gate {
         format!("--stderr=/{INSIDE}/{NAME}")
     }
 
-    /// The end to be opened.
-    pub(crate) fn end(&self) -> GateEnd {
-        GateEnd(self.folder.join(NAME))
+    /// Shuts it for the next program, by a new FIFO: another process that was
+    /// forked from this one may for a moment hold the last one open.
+    ///
+    /// The box's group may write to it and do nothing else. Its owner is root,
+    /// so that nobody inside can change that.
+    pub(crate) fn shut(&self) -> io::Result<GateEnd> {
+        let path = self.folder.join(NAME);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        mkfifo(&path, Mode::empty())?;
+        chown(&path, None, Some(self.gid))?;
+        fchmodat(nix::fcntl::AT_FDCWD, &path, Mode::S_IWGRP, FchmodatFlags::FollowSymlink)?;
+        Ok(GateEnd(path))
     }
 }
 

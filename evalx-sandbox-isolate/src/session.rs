@@ -128,7 +128,7 @@ impl IsolateSession {
                 wall_time: self.spec.limits.wall_time,
                 groups: common.groups.clone(),
                 number: ready.lease.number,
-                gate: ready.kit.gate.end(),
+                gate: ready.kit.gate.shut().map_err(IsolateError::Streams)?,
             };
             let (words, stderr) = io::pipe().map_err(IsolateError::Streams)?;
             let refused = ready.starter.refused();
