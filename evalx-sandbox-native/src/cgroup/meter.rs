@@ -221,11 +221,13 @@ impl V1 {
     }
 
     fn usage(&self) -> Usage {
+        // The kernel may have let go of what earlier steps left while this one
+        // ran: then less was there beside it than when it began.
+        let left = read_number(self.memory.file(USAGE)).unwrap_or(u64::MAX);
+        let not_its_own = self.usage_before.load(Relaxed).min(left);
         Usage {
             cpu_ns: self.cpu_ns(),
-            memory_peak: read_number(self.memory.file(PEAK))
-                .unwrap_or(0)
-                .saturating_sub(self.usage_before.load(Relaxed)),
+            memory_peak: read_number(self.memory.file(PEAK)).unwrap_or(0).saturating_sub(not_its_own),
             oom_kills: self.oom_kills(),
             processes_peak: read_number(self.pids.file(PIDS_PEAK))
                 .unwrap_or(0)

@@ -57,6 +57,15 @@ pub async fn peak_of_each_step(sandbox: &DynSandbox, probes: &Probes) {
     close(session).await;
 }
 
+/// What the kernel still keeps of an earlier step's many processes is not
+/// taken off a later one's peak when it lets go of them.
+pub async fn peak_after_many_processes(sandbox: &DynSandbox, probes: &Probes) {
+    for _ in 0..8 {
+        once(sandbox, probes, probes.limits(), &["children", "32", "1", "fork"]).await;
+        peak(sandbox, probes, 50, &["touch", "50"]).await;
+    }
+}
+
 async fn exceeds(sandbox: &DynSandbox, probes: &Probes, arguments: &[&str]) {
     let limit = ByteSize::mib(32);
     let ran = once(sandbox, probes, probes.limits().with_memory(limit), arguments).await;

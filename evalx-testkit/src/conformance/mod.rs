@@ -93,6 +93,7 @@ fn memory() -> Vec<Case> {
         case!(memory::peak_of_100_mib),
         memory(case!(memory::peak_of_children)),
         case!(memory::peak_of_each_step),
+        case!(memory::peak_after_many_processes),
         memory(case!(memory::limit_met_at_once)),
         memory(case!(memory::limit_met_slowly)),
         memory(case!(memory::limit_met_by_children)),
