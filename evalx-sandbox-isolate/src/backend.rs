@@ -83,7 +83,7 @@ impl IsolateSandbox {
             return Err(IsolateError::NotRoot.into());
         }
         let state = State::open(config.state_folder.as_deref())?;
-        sweep(&state, &installation).await;
+        remains::sweep(&state, &installation).await;
         let range = (config.first_box, config.boxes);
         let (trial, refusal) = attempt(&installation, &state, range, config.control_groups).await?;
         let mut path: Vec<PathBuf> = PATH.iter().map(PathBuf::from).collect();
@@ -156,20 +156,6 @@ fn validate(config: &IsolateConfig) -> Result<()> {
     Ok(())
 }
 
-/// Removes what dead processes have left, whatever numbers they used.
-async fn sweep(state: &State, installation: &Installation) {
-    for number in state.used() {
-        let Ok(Some(lease)) = state.lease(number) else { continue };
-        if !lease.is_stale() {
-            continue;
-        }
-        match remains::remove(&lease, installation).await {
-            Ok(()) => tracing::info!(number, "removed a box that a dead process had left"),
-            Err(error) => tracing::warn!(number, %error, "can't remove a box that a dead process has left"),
-        }
-    }
-}
-
 /// Tries a box with control groups, if they are wanted, and else without.
 /// With the trial comes the reason why there are no groups.
 async fn attempt(
@@ -178,20 +164,9 @@ async fn attempt(
     range: (u32, u32),
     wanted: ControlGroups,
 ) -> Result<(Trial, Option<String>)> {
-    let (first, count) = range;
-    let mut lease = None;
-    for number in first..first + count {
-        lease = state.lease(number)?;
-        if lease.is_some() {
-            break;
-        }
-    }
-    let Some(lease) = lease else {
-        return Err(IsolateError::NoBox { first, last: first + (count - 1) }.into());
+    let Some(lease) = remains::lease(state, range, installation).await? else {
+        return Err(IsolateError::no_box(range).into());
     };
-    if lease.is_stale() {
-        remains::remove(&lease, installation).await?;
-    }
     let number = lease.number;
     let refusal = if wanted == ControlGroups::Off {
         "they are turned off by the configuration".to_owned()
@@ -199,7 +174,7 @@ async fn attempt(
         match trial(installation, number, true).await {
             Ok(found) if found.groups.is_some() => return Ok((found, None)),
             Ok(_) => "isolate puts programs in no group that can be found".to_owned(),
-            Err(error) => Error::from(error).chain(),
+            Err(error) => error.to_string(),
         }
     };
     if wanted == ControlGroups::Required {

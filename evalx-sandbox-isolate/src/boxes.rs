@@ -220,8 +220,7 @@ impl Boxes {
                 return Ok(made);
             }
             if Instant::now() >= deadline {
-                let (first, count) = self.common.range;
-                return Err(IsolateError::NoBox { first, last: first + (count - 1) });
+                return Err(IsolateError::no_box(self.common.range));
             }
             sleep(INTERVAL).await;
         }
@@ -230,8 +229,9 @@ impl Boxes {
     /// Leases a free number and makes its box; `None` if there is no free one.
     async fn make(&self) -> Result<Option<ReadyBox>, IsolateError> {
         self.leased.fetch_add(1, Ordering::SeqCst);
-        let made = match self.common.lease() {
-            Ok(Some(lease)) => self.common.make(lease).await.map(Some),
+        let common = &self.common;
+        let made = match remains::lease(&common.state, common.range, &common.installation).await {
+            Ok(Some(lease)) => common.make(lease).await.map(Some),
             Ok(None) => Ok(None),
             Err(error) => Err(error),
         };
@@ -307,21 +307,7 @@ impl Boxes {
 }
 
 impl Common {
-    /// The lease of the first free number. What a dead process left of it is removed.
-    fn lease(&self) -> Result<Option<Lease>, IsolateError> {
-        let (first, count) = self.range;
-        for number in first..first.saturating_add(count) {
-            if let Some(lease) = self.state.lease(number)? {
-                return Ok(Some(lease));
-            }
-        }
-        Ok(None)
-    }
-
     async fn make(&self, lease: Lease) -> Result<ReadyBox, IsolateError> {
-        if lease.is_stale() {
-            remains::remove(&lease, &self.installation).await?;
-        }
         let number = lease.number;
         let owner = self.owner(number);
         let pids = self.pids.as_ref().map(|folder| starter::v1_group(folder, number));

@@ -35,6 +35,11 @@ pub(crate) enum IsolateError {
 }
 
 impl IsolateError {
+    /// Every number of a range, the first and how many, is in use.
+    pub(crate) const fn no_box((first, count): (u32, u32)) -> Self {
+        Self::NoBox { first, last: first + (count - 1) }
+    }
+
     fn kind(&self) -> ErrorKind {
         match self {
             Self::NoBox { .. } => ErrorKind::Busy,

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::error::IsolateError;
 use crate::installation::Installation;
-use crate::lease::Lease;
+use crate::lease::{Lease, State};
 use crate::starter;
 use crate::work::unmount_below;
 
@@ -52,6 +52,49 @@ impl Note {
         let pids = Some(path(&pids[1..])).filter(|path| !path.as_os_str().is_empty());
         Some(Self { program: path(program), pids })
     }
+}
+
+/// The lease of the first number of a range that nobody has, with nothing of a
+/// dead process left of its box; `None` if there is none. A number whose
+/// remains can't be removed is passed over.
+pub(crate) async fn lease(
+    state: &State,
+    (first, count): (u32, u32),
+    installation: &Installation,
+) -> Result<Option<Lease>, IsolateError> {
+    for number in first..first.saturating_add(count) {
+        let Some(lease) = state.lease(number)? else { continue };
+        if bury(&lease, installation).await {
+            return Ok(Some(lease));
+        }
+    }
+    Ok(None)
+}
+
+/// Removes what dead processes have left, whatever numbers they used.
+pub(crate) async fn sweep(state: &State, installation: &Installation) {
+    for number in state.used() {
+        if let Ok(Some(lease)) = state.lease(number) {
+            bury(&lease, installation).await;
+        }
+    }
+}
+
+/// Removes what a dead process has left of a box, if anything; whether nothing
+/// is left now.
+async fn bury(lease: &Lease, installation: &Installation) -> bool {
+    if !lease.is_stale() {
+        return true;
+    }
+    let number = lease.number;
+    match remove(lease, installation).await {
+        Ok(()) => tracing::info!(number, "removed a box that a dead process had left"),
+        Err(error) => {
+            tracing::warn!(number, error = %evalx_core::Error::from(error).chain(), "can't remove a box of the dead");
+            return false;
+        }
+    }
+    true
 }
 
 /// Ends and removes all that belongs to a box, the folder last.
