@@ -398,7 +398,7 @@ impl Tenancy {
     }
 
     /// Notes a run that has begun. If the sandbox is closing, it is stopped.
-    pub(crate) fn keep(&self, keeper: Keeper) {
+    pub(crate) fn keep(&self, keeper: &Keeper) {
         *locked(&self.keeper) = Some(keeper.clone());
         if self.boxes.is_closing() {
             keeper.stop(Stopped::Abandoned);

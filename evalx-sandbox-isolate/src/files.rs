@@ -254,3 +254,133 @@ fn keep_folder(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use nix::sys::stat::Mode;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const ALL: ByteSize = ByteSize::mib(1);
+
+    /// A work folder of this very user, and a secret beside it.
+    fn session() -> (TempDir, OwnedFd, Owner) {
+        let folder = tempfile::tempdir().expect("a folder is made");
+        std::fs::create_dir(folder.path().join("box")).expect("a folder is made");
+        std::fs::create_dir(folder.path().join("host")).expect("a folder is made");
+        std::fs::write(folder.path().join("host/secret"), "of the host").expect("a file is made");
+        let work = File::open(folder.path().join("box")).expect("it is opened");
+        let owner = Owner { uid: Uid::effective().as_raw(), gid: Gid::effective().as_raw() };
+        (folder, work.into(), owner)
+    }
+
+    fn path(text: &str) -> SandboxPath {
+        SandboxPath::new(text).expect("it is a path")
+    }
+
+    #[track_caller]
+    fn refused<T: std::fmt::Debug>(result: Result<T>) {
+        assert_eq!(result.expect_err("it is refused").kind(), ErrorKind::InvalidRequest);
+    }
+
+    /// Every call that opens something by a path of the program's.
+    #[track_caller]
+    fn all_refuse(work: &OwnedFd, owner: Owner, name: &str) {
+        refused(read(work, owner, &path(name), ALL));
+        refused(keep(work, owner, &path(name), ALL));
+    }
+
+    #[test]
+    fn symlinks_are_not_followed() {
+        let (folder, work, owner) = session();
+        let below = folder.path().join("box");
+        for (name, target) in [
+            ("to-secret", "../host/secret"),
+            ("to-absolute", "/etc/passwd"),
+            ("to-zero", "/dev/zero"),
+            ("to-itself", "to-itself"),
+            ("to-self", "/proc/self/exe"),
+        ] {
+            symlink(target, below.join(name)).expect("a symlink is made");
+            all_refuse(&work, owner, name);
+            assert!(open_program(&work, owner, OsStr::new(name)).is_err());
+        }
+        symlink("../host", below.join("to-folder")).expect("a symlink is made");
+        all_refuse(&work, owner, "to-folder/secret");
+        refused(write(&work, owner, &path("to-folder/planted"), b"x", false));
+        assert!(!folder.path().join("host/planted").exists());
+        // One that is in the way is replaced, and its target stays as it was.
+        write(&work, owner, &path("to-secret"), b"mine", false).expect("it is replaced");
+        let secret = std::fs::read_to_string(folder.path().join("host/secret")).expect("it is read");
+        assert_eq!(secret, "of the host");
+        assert_eq!(read(&work, owner, &path("to-secret"), ALL).expect("it is read"), "mine");
+    }
+
+    #[test]
+    fn fifos_and_sockets_are_neither_opened_nor_waited_for() {
+        let (folder, work, owner) = session();
+        let below = folder.path().join("box");
+        nix::unistd::mkfifo(&below.join("fifo"), Mode::S_IRWXU).expect("a FIFO is made");
+        let _socket = std::os::unix::net::UnixListener::bind(below.join("socket")).expect("a socket is made");
+        all_refuse(&work, owner, "fifo");
+        all_refuse(&work, owner, "socket");
+        write(&work, owner, &path("fifo"), b"new", false).expect("it is replaced");
+        assert_eq!(read(&work, owner, &path("fifo"), ALL).expect("it is read"), "new");
+    }
+
+    #[test]
+    fn devices_are_not_opened() {
+        let (_folder, _work, owner) = session();
+        // No program can make one, so that those of the host have to do.
+        let devices: OwnedFd = File::open("/dev").expect("it is opened").into();
+        for name in ["null", "zero", "urandom", "tty"] {
+            if Path::new("/dev").join(name).exists() {
+                all_refuse(&devices, owner, name);
+                assert!(open_program(&devices, owner, OsStr::new(name)).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn a_folder_that_is_swapped_meanwhile_gives_nothing_away() {
+        let (folder, work, owner) = session();
+        let below = folder.path().join("box");
+        std::fs::create_dir(below.join("real")).expect("a folder is made");
+        std::fs::write(below.join("real/secret"), "mine").expect("a file is made");
+        symlink("../host", below.join("link")).expect("a symlink is made");
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            // What a program would do that outlived its step, if one could.
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    for (from, to) in [("real", "at"), ("at", "real"), ("link", "at"), ("at", "link")] {
+                        let _ = std::fs::rename(below.join(from), below.join(to));
+                    }
+                }
+            });
+            for _ in 0..20_000 {
+                match read(&work, owner, &path("at/secret"), ALL) {
+                    Ok(contents) => assert_eq!(contents, "mine"),
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::InvalidRequest),
+                }
+                if let Ok(kept) = keep(&work, owner, &path("at"), ALL) {
+                    assert!(kept.files().iter().all(|file| file.contents == "mine"));
+                }
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+    }
+
+    #[test]
+    fn nothing_leads_out_by_dots() {
+        let (_folder, work, owner) = session();
+        for name in ["../host/secret", "..", "a/../../host/secret"] {
+            assert!(open_program(&work, owner, OsStr::new(name)).is_err(), "{name}");
+        }
+    }
+}

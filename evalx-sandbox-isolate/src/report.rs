@@ -74,9 +74,8 @@ fn wall_time(seen: &Seen) -> Duration {
 
 /// What the main process ended with; of one that was stopped, that is not known.
 fn end(seen: &Seen) -> Option<ProgramEnd> {
-    if seen.stopped.is_some() && seen.meta.killed
-        || seen.meta.status == Some(Status::TimedOut) && seen.meta.killed
-    {
+    let was_stopped = seen.stopped.is_some() || seen.meta.status == Some(Status::TimedOut);
+    if seen.meta.killed && was_stopped {
         return None;
     }
     let signal = seen.meta.exit_signal.and_then(Signal::from_number).map(ProgramEnd::Signal);

@@ -139,7 +139,7 @@ impl IsolateSession {
             let (keeper, gate) = Keeper::watch(child, bounds, self.tenancy.tasks());
             Ok((Begun { keeper, words, number: ready.lease.number, refused }, gate))
         })??;
-        self.tenancy.keep(begun.keeper.clone());
+        self.tenancy.keep(&begun.keeper);
         Ok((begun, gate))
     }
 

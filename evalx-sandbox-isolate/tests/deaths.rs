@@ -113,24 +113,26 @@ fn live(state: &Path, token: &str) -> ExitCode {
     let probes = Probes::find().expect("the probe was built by the one who kills");
     runtime().block_on(async {
         let sandbox: DynSandbox = Arc::new(start(state).await);
-        let tasks = (0..3).map(|number| {
-            let (sandbox, probes, token) = (DynSandbox::clone(&sandbox), probes.clone(), token.to_owned());
-            tokio::spawn(async move {
-                loop {
-                    let mut session = session(&sandbox, &probes).await;
-                    let work: [&[&str]; 3] = [&["hello"], &["sleep", "50"], &["spin-children", "2", "20"]];
-                    for arguments in work.iter().cycle().skip(number).take(3) {
-                        run(session.as_mut(), &[*arguments, &[&token]].concat()).await;
-                    }
-                    session.close().await.expect("it is closed");
-                }
-            })
+        let tasks = (0..3).map(|first| {
+            tokio::spawn(work_for_ever(DynSandbox::clone(&sandbox), probes.clone(), token.to_owned(), first))
         });
         for task in tasks.collect::<Vec<_>>() {
             task.await.expect("it goes on until it is killed");
         }
     });
     ExitCode::SUCCESS
+}
+
+/// Sessions without end, each of some steps that begin with the one of this number.
+async fn work_for_ever(sandbox: DynSandbox, probes: Probes, token: String, first: usize) {
+    loop {
+        let mut session = session(&sandbox, &probes).await;
+        let work: [&[&str]; 3] = [&["hello"], &["sleep", "50"], &["spin-children", "2", "20"]];
+        for arguments in work.iter().cycle().skip(first).take(3) {
+            run(session.as_mut(), &[*arguments, &[&token]].concat()).await;
+        }
+        session.close().await.expect("it is closed");
+    }
 }
 
 /// Starts a host.
