@@ -36,11 +36,25 @@
 //! # Crate features
 //!
 //! - **native** (default): `NativeSandbox`, which drives Linux namespaces,
-//!   cgroups and seccomp directly. Without it there is no backend.
+//!   cgroups and seccomp directly.
+//! - **isolate**: `IsolateSandbox`, which drives the `isolate` program.
+//!
+//! Without either there is no backend. [`Backends`] chooses among them, by the
+//! environment if that is wanted, and has one fall back on another.
 #![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod backends;
+mod choice;
+mod deferred;
+
+pub use backends::{Backends, Starting};
+pub use choice::Choice;
 
 #[doc(inline)]
 pub use evalx_core::*;
+#[cfg(feature = "isolate")]
+#[doc(inline)]
+pub use evalx_sandbox_isolate::{ControlGroups, IsolateConfig, IsolateSandbox};
 #[cfg(feature = "native")]
 #[doc(inline)]
 pub use evalx_sandbox_native::{Cgroup, Launcher, NativeConfig, NativeSandbox};

@@ -2,19 +2,19 @@
 
 use std::ffi::OsStr;
 use std::path::Path;
-use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use evalx_core::{DynSandbox, Error, ErrorKind, Limits, Network, SessionSpec, SyscallPolicy};
-use evalx_sandbox_native::{Cgroup, NativeConfig, NativeSandbox};
+use evalx::{Backends, Choice};
+use evalx_core::{DynSandbox, Limits, Network, SessionSpec, SyscallPolicy};
+use evalx_sandbox_isolate::IsolateConfig;
+use evalx_sandbox_native::{Cgroup, NativeConfig};
 
 use crate::failure::Failure;
 
 /// A backend by name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum BackendName {
-    /// The best that works here.
-    #[default]
+    /// The first of the others that works here.
     Auto,
     /// Linux namespaces, cgroups and seccomp, driven directly.
     Native,
@@ -42,9 +42,10 @@ impl BackendName {
 /// The choice of a backend.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct BackendArguments {
-    /// What runs the program.
-    #[arg(long, value_enum, default_value_t, value_name = "NAME")]
-    backend: BackendName,
+    /// What runs the program. Without it, the variable EVALX_SANDBOX decides (names with commas
+    /// between them), else USE_ISOLATE (true or false), else auto.
+    #[arg(long, value_enum, value_name = "NAME")]
+    backend: Option<BackendName>,
 }
 
 impl BackendArguments {
@@ -54,27 +55,38 @@ impl BackendArguments {
     ///
     /// If it can't work here; says what is missing.
     pub(crate) async fn start(self, sessions: usize) -> Result<DynSandbox, Failure> {
-        start(self.backend, sessions).await
+        let choice = match self.backend {
+            None => environment()?,
+            Some(BackendName::Auto) => Choice::Auto,
+            Some(name) => Choice::only(name.as_str()),
+        };
+        Ok(backends(sessions)?.choose(&choice).await?)
     }
 }
 
-/// Starts the backend of this name, for this many sessions at once.
+/// The choice that the environment makes.
+///
+/// # Errors
+///
+/// Names the variable whose value means nothing.
+pub(crate) fn environment() -> Result<Choice, Failure> {
+    Choice::from_environment().map_err(|error| Failure::usage(error.chain()))
+}
+
+/// Starts the backend of this name alone, for this many sessions at once.
 ///
 /// # Errors
 ///
 /// If it can't work here; says what is missing.
 pub(crate) async fn start(name: BackendName, sessions: usize) -> Result<DynSandbox, Failure> {
-    match name {
-        BackendName::Auto | BackendName::Native => {
-            Ok(Arc::new(NativeSandbox::start(native_config(sessions)?).await?))
-        }
-        BackendName::Isolate | BackendName::Docker => Err(Error::new(
-            ErrorKind::Unsupported,
-            format!("the backend `{}` is not built into this evalx", name.as_str()),
-        )
-        .with_mend("use --backend native")
-        .into()),
-    }
+    Ok(backends(sessions)?.start(name.as_str()).await?)
+}
+
+/// The backends as the command has them, for this many sessions at once.
+fn backends(sessions: usize) -> Result<Backends, Failure> {
+    let native = native_config(sessions)?;
+    let isolate = isolate_config(sessions, &native);
+    Ok(Backends::default().with_native(native).with_isolate(isolate))
 }
 
 /// Ends the sandbox, whatever came of the work in it: the work's own failure
@@ -93,6 +105,16 @@ const CGROUP_VARIABLE: &str = "EVALX_CGROUP";
 fn native_config(sessions: usize) -> Result<NativeConfig, Failure> {
     let cgroup = cgroup_choice(std::env::var_os(CGROUP_VARIABLE).as_deref())?;
     Ok(NativeConfig::default().with_slots(sessions).with_cgroup(cgroup).with_discovered_toolchains())
+}
+
+/// Names the `isolate` program, where it is not the one in `PATH`.
+const ISOLATE_VARIABLE: &str = "EVALX_ISOLATE";
+
+fn isolate_config(sessions: usize, native: &NativeConfig) -> IsolateConfig {
+    let config = IsolateConfig::default().with_sessions(sessions).with_spares(sessions.min(2));
+    let program = std::env::var_os(ISOLATE_VARIABLE).filter(|program| !program.is_empty());
+    let config = program.into_iter().fold(config, IsolateConfig::with_program);
+    native.toolchains.iter().fold(config, IsolateConfig::with_toolchain)
 }
 
 fn cgroup_choice(value: Option<&OsStr>) -> Result<Cgroup, Failure> {

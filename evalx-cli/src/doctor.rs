@@ -5,6 +5,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use evalx::Choice;
 use evalx_core::{
     ByteSize, Capabilities, Collect, DynSandbox, Enforcement, Isolation, LimitKind, Limits, Outcome,
     SessionSpec, Step, StepReport, Strength,
@@ -37,6 +38,9 @@ struct Document {
     fit: bool,
     evalx: &'static str,
     kernel: String,
+    /// What the environment wants, and which backend that is here.
+    choice: String,
+    chosen: Option<String>,
     backends: Vec<BackendDocument>,
 }
 
@@ -74,6 +78,7 @@ struct TestDocument {
 
 /// Examines every backend.
 pub(crate) async fn run(_: Arguments, console: &Console) -> Result<Status, Failure> {
+    let choice = backend::environment()?;
     let mut backends = Vec::new();
     for name in BackendName::ALL {
         backends.push(examine(name).await);
@@ -83,6 +88,8 @@ pub(crate) async fn run(_: Arguments, console: &Console) -> Result<Status, Failu
         fit: backends.iter().any(|backend| backend.fit),
         evalx: env!("CARGO_PKG_VERSION"),
         kernel: kernel.trim().to_owned(),
+        chosen: chosen(&choice, &backends),
+        choice: choice.to_string(),
         backends,
     };
     if console.is_json() {
@@ -91,6 +98,15 @@ pub(crate) async fn run(_: Arguments, console: &Console) -> Result<Status, Failu
         print(&document, console)?;
     }
     Ok(Status::of(document.fit))
+}
+
+/// The backend that other commands take: the first of the choice that is fit.
+fn chosen(choice: &Choice, backends: &[BackendDocument]) -> Option<String> {
+    let is_fit = |name: &str| backends.iter().any(|backend| backend.name == name && backend.fit);
+    match choice {
+        Choice::Named(names) => names.iter().find(|name| is_fit(name)).cloned(),
+        _ => backends.iter().find(|backend| backend.fit).map(|backend| backend.name.to_owned()),
+    }
 }
 
 async fn examine(name: BackendName) -> BackendDocument {
@@ -230,6 +246,8 @@ impl SelfTest {
 
 fn print(document: &Document, console: &Console) -> Result<(), Failure> {
     console.line(format_args!("evalx {} on Linux {}", document.evalx, document.kernel))?;
+    let chosen = document.chosen.as_deref().unwrap_or("no backend");
+    console.line(format_args!("the choice `{}` takes {chosen}", document.choice))?;
     for backend in &document.backends {
         let verdict = if backend.fit {
             console.paint(Paint::Good, "fit")

@@ -60,19 +60,47 @@ fn files_that_are_not_there_are_wrong_usage() {
 
 #[test]
 fn a_backend_that_is_not_built_in_is_a_failure_of_the_sandbox() {
-    for backend in ["isolate", "docker"] {
-        let output = evalx(&["exec", "--backend", backend, "--json", "--", "true"]);
-        assert_eq!(output.status.code(), Some(3), "{output:?}");
-        let document: Value = serde_json::from_slice(&output.stdout).expect("one JSON document");
-        assert_eq!(document["error"]["kind"], "unsupported");
-        let message = document["error"]["message"].as_str().expect("a message");
-        assert!(message.contains("not built into this evalx"), "{message}");
-        assert!(document["error"]["hint"].is_string());
+    let output = evalx(&["exec", "--backend", "docker", "--json", "--", "true"]);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let document: Value = serde_json::from_slice(&output.stdout).expect("one JSON document");
+    assert_eq!(document["error"]["kind"], "unsupported");
+    let message = document["error"]["message"].as_str().expect("a message");
+    assert!(message.contains("not built into this program"), "{message}");
+    assert!(document["error"]["hint"].is_string());
 
-        let output = evalx(&["exec", "--backend", backend, "--", "true"]);
-        assert_eq!(output.status.code(), Some(3), "{output:?}");
-        assert!(output.stdout.is_empty());
-        assert!(stderr(&output).contains("not built into this evalx"));
+    let output = evalx(&["exec", "--backend", "docker", "--", "true"]);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert!(output.stdout.is_empty());
+    assert!(stderr(&output).contains("not built into this program"));
+}
+
+/// Runs the command with this variable besides those of this process.
+fn evalx_with(name: &str, value: &str, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_evalx")).env(name, value).args(arguments).output().expect("it starts")
+}
+
+#[test]
+fn a_backend_that_is_not_installed_says_what_to_do() {
+    let output =
+        evalx_with("EVALX_ISOLATE", "/nowhere/isolate", &["exec", "--backend", "isolate", "--", "true"]);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert!(stderr(&output).contains("/nowhere/isolate"), "{output:?}");
+    assert!(stderr(&output).contains("install isolate"), "{output:?}");
+}
+
+#[test]
+fn variables_choose_a_backend_where_the_command_line_does_not() {
+    for (name, value) in [("EVALX_SANDBOX", "docker"), ("USE_ISOLATE", "false")] {
+        let output = evalx_with(name, value, &["exec", "--", "true"]);
+        assert_eq!(output.status.code(), Some(3), "{name}: {output:?}");
+        assert!(stderr(&output).contains("`docker`"), "{name}: {output:?}");
+    }
+    for (name, value) in
+        [("EVALX_SANDBOX", "the best"), ("EVALX_SANDBOX", "nonsense"), ("USE_ISOLATE", "perhaps")]
+    {
+        let output = evalx_with(name, value, &["exec", "--", "true"]);
+        assert_eq!(output.status.code(), Some(2), "{name}={value}: {output:?}");
+        assert!(stderr(&output).contains("auto") || stderr(&output).contains("true or false"), "{output:?}");
     }
 }
 

@@ -48,6 +48,8 @@ pub struct Suite {
     cases: Vec<Case>,
     factory: Factory,
     lacking: Vec<(Need, String)>,
+    attempting: Vec<Need>,
+    without: Vec<(String, String)>,
     case_time: Duration,
     leak_check: LeakCheck,
 }
@@ -81,6 +83,8 @@ impl Suite {
             cases,
             factory: Box::new(move || Box::pin(factory())),
             lacking: Vec::new(),
+            attempting: Vec::new(),
+            without: Vec::new(),
             case_time: CASE_TIME,
             leak_check: Box::new(|| Ok(())),
         }
@@ -91,6 +95,24 @@ impl Suite {
     #[must_use]
     pub fn lacking(mut self, need: Need, reason: impl Into<String>) -> Self {
         self.lacking.push((need, reason.into()));
+        self
+    }
+
+    /// Runs the cases of `need` although the backend does not claim to meet it:
+    /// much of what it needs may hold all the same. What does not is named to
+    /// [`without`](Self::without).
+    #[must_use]
+    pub fn attempting(mut self, need: Need) -> Self {
+        self.attempting.push(need);
+        self
+    }
+
+    /// Declares that this backend can't hold one case, or all whose names
+    /// begin as `name` does if that ends in `*`, and why: ignored whatever
+    /// `EVALX_REQUIRE` says.
+    #[must_use]
+    pub fn without(mut self, name: impl Into<String>, reason: impl Into<String>) -> Self {
+        self.without.push((name.into(), reason.into()));
         self
     }
 
@@ -134,6 +156,17 @@ impl Suite {
     }
 }
 
+impl Suite {
+    /// Why a case is left out by its name.
+    fn excused(&self, case: &Case) -> Option<&str> {
+        let matches = |name: &str| match name.strip_suffix('*') {
+            Some(start) => case.name().starts_with(start),
+            None => case.name() == name,
+        };
+        self.without.iter().find(|(name, _)| matches(name)).map(|(_, reason)| reason.as_str())
+    }
+}
+
 /// Runs `cases` on sandboxes that `factory` makes: the whole of a backend's
 /// `tests/conformance.rs` or `tests/escape.rs`.
 pub fn main_with<F, S>(backend: impl Into<String>, cases: Vec<Case>, factory: F) -> ExitCode
@@ -151,7 +184,7 @@ fn fail(problem: &str) -> ExitCode {
 }
 
 /// Whether `EVALX_REQUIRE` names this.
-fn required(word: &str) -> bool {
+pub(crate) fn required(word: &str) -> bool {
     std::env::var("EVALX_REQUIRE").is_ok_and(|list| list.split(',').any(|item| item.trim() == word))
 }
 
@@ -163,7 +196,10 @@ impl Stage {
             Err(reason) if required(&self.suite.backend) => return Err(reason.as_str().into()),
             Err(reason) => return Ok(Completion::ignored_with(reason)),
         };
-        for need in case.needs() {
+        if let Some(reason) = self.suite.excused(case) {
+            return Ok(Completion::ignored_with(reason));
+        }
+        for need in case.needs().iter().filter(|need| !self.suite.attempting.contains(need)) {
             let Some(reason) = started.facilities.lacks(*need) else { continue };
             if let Some((_, declared)) = self.suite.lacking.iter().find(|(lacking, _)| lacking == need) {
                 return Ok(Completion::ignored_with(declared));
@@ -260,7 +296,7 @@ async fn has_gcc(sandbox: &DynSandbox) -> bool {
 }
 
 /// What a case said when it panicked.
-fn message(error: tokio::task::JoinError) -> String {
+pub(crate) fn message(error: tokio::task::JoinError) -> String {
     let Ok(panic) = error.try_into_panic() else { return "the case was aborted".to_owned() };
     match panic.downcast::<String>() {
         Ok(text) => *text,

@@ -14,12 +14,17 @@
 //! }
 //! ```
 //!
+//! With the feature `queue`, [`queue`] is the suite that every queue runs, and
+//! [`RedisServer`] a server that a test starts for itself.
+//!
 //! # Environment
 //!
 //! - `EVALX_PROBES`: the folder of a `probe` program built before, where there
 //!   is no C compiler. [`Probes::path`] is what to copy.
 //! - `EVALX_REQUIRE=native,gcc`: what must be here. A backend named in it that
 //!   can't run or lacks a capability fails instead of being ignored.
+//! - `EVALX_REDIS_SERVER`: the server that tests start, in place of the
+//!   `redis-server` that is found: another version, or `valkey-server`.
 //! - `EVALX_TIME_SCALE=10`: how many times slower this machine is than a plain
 //!   one; stretches limits, tolerances and time-outs.
 
@@ -30,6 +35,10 @@ pub mod escape;
 mod fake;
 mod harness;
 mod probes;
+#[cfg(feature = "queue")]
+pub mod queue;
+#[cfg(feature = "queue")]
+mod redis_server;
 mod rig;
 
 pub use alive::Token;
@@ -37,4 +46,6 @@ pub use case::{Case, CaseFuture, Facilities, Need, Ownership, Timing};
 pub use fake::{FakeRun, FakeSandbox, FakeStep};
 pub use harness::{Suite, main_with};
 pub use probes::Probes;
+#[cfg(feature = "queue")]
+pub use redis_server::{RedisOptions, RedisServer};
 pub use rig::Ran;

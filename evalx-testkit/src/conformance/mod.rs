@@ -75,7 +75,7 @@ fn time() -> Vec<Case> {
         case!(time::the_first_limit_wins),
         cpu(case!(time::cpu_time_is_measured)),
         case!(time::sleeping_costs_no_cpu).exclusive(),
-        case!(time::user_and_system_time).exclusive(),
+        cpu(case!(time::user_and_system_time)),
         cpu(case!(time::user_and_system_time_of_the_stopped)),
         cpu(case!(time::cpu_of_waited_children)),
         cpu(case!(time::cpu_of_parallel_children)),

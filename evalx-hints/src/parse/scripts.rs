@@ -1,0 +1,36 @@
+//! Errors of Perl and Lua, which name their place at the end or the beginning.
+
+use super::Report;
+use super::place;
+use crate::diagnostic::Diagnostic;
+
+/// `Can't locate object method "x" via package "Y" at main.pl line 3.`
+pub(super) fn parse_perl(report: &Report<'_>) -> Vec<Diagnostic> {
+    let placed = |line: &str| {
+        let (message, place) = line.split_once(" at ").filter(|(_, place)| place.contains(" line "))?;
+        let (file, rest) = place.split_once(" line ")?;
+        let (line, rest) = place::number(rest)?;
+        let mut diagnostic = Diagnostic::new("perl", "", message).at(file, line, 0);
+        diagnostic.push_detail(rest);
+        report.is_own(file).then_some(diagnostic)
+    };
+    let lines: Vec<&str> = report.stderr.lines().collect();
+    // Of errors in compiling the first counts, of those in running the last.
+    let compiled = lines.iter().any(|line| line.contains("aborted due to compilation errors") || line.contains("had compilation errors"));
+    let found = match compiled {
+        true => lines.iter().find_map(|line| placed(line)),
+        false => lines.iter().rev().find_map(|line| placed(line)),
+    };
+    found.into_iter().collect()
+}
+
+/// `lua: main.lua:3: attempt to call a nil value (global 'prnt')`
+pub(super) fn parse_lua(report: &Report<'_>) -> Vec<Diagnostic> {
+    let found = report.stderr.lines().rev().find_map(|line| {
+        let (program, rest) = line.split_once(": ").filter(|(program, _)| program.starts_with("lua") || program.ends_with("lua"))?;
+        let _ = program;
+        let placed = place::read(rest)?;
+        Some(Diagnostic::new("lua", "", placed.rest).at(placed.file, placed.line, 0))
+    });
+    found.into_iter().collect()
+}

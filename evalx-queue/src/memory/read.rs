@@ -1,0 +1,135 @@
+//! What can be seen of the machine from outside.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::machine::{Job, Machine, drawer};
+use crate::admission::expected_wait_ms;
+use crate::{Event, JobId, JobState, JobView, ListQuery, Page, Stats, Timestamp};
+
+/// The most events of one answer.
+pub(crate) const MOST_EVENTS: usize = 1000;
+
+impl Machine {
+    pub(super) fn view(&self, id: JobId, now: u64) -> Option<JobView> {
+        let job = self.job(id, now)?;
+        let at = Timestamp::from_millis;
+        Some(JobView {
+            id,
+            state: job.state,
+            tenant: job.tenant.as_ref().to_owned(),
+            language: job.language.as_ref().to_owned(),
+            priority: job.priority,
+            attempt: job.attempt,
+            crashes: job.crashes,
+            token: job.token,
+            enqueued_at: at(job.enqueued_at),
+            started_at: job.started_at.map(at),
+            finished_at: job.finished_at.map(at),
+            due_at: (job.state == JobState::Delayed).then(|| at(job.until)),
+            expires_at: job.expires_at.map(at),
+            kept_until: job.state.is_terminal().then(|| at(job.until)),
+            worker: job.worker.as_ref().map(ToString::to_string),
+            cancel_requested: job.cancel,
+            position: (job.state == JobState::Ready).then(|| self.lanes.position(&job.place())),
+            result: job.result.clone(),
+            errors: job.errors.clone(),
+            trace: job.trace.clone(),
+            blobs: job.blobs.clone(),
+            payload_bytes: job.payload.len() as u64,
+            events_dropped: job.events_dropped,
+        })
+    }
+
+    pub(super) fn payload(&self, id: JobId, now: u64) -> Option<Bytes> {
+        self.job(id, now).map(|job| job.payload.clone())
+    }
+
+    pub(super) fn events(&self, id: JobId, after: u64, now: u64) -> Option<Vec<Event>> {
+        let job = self.job(id, now)?;
+        let skip = usize::try_from(after).unwrap_or(usize::MAX);
+        Some(job.all_events().skip(skip).take(MOST_EVENTS).collect())
+    }
+
+    pub(super) fn list(&self, query: &ListQuery, now: u64) -> Page {
+        let ids: Box<dyn Iterator<Item = JobId> + '_> = match (query.state, drawer(query.state)) {
+            (_, Some(drawer)) => {
+                let kept = self.ended[drawer].iter().rev().take_while(move |(until, _)| *until > now);
+                Box::new(kept.map(|(_, id)| *id))
+            }
+            (JobState::Delayed, _) => Box::new(self.delayed.iter().map(|(_, id)| *id)),
+            (JobState::Active, _) => Box::new(self.leases.iter().map(|(_, id)| *id)),
+            _ => Box::new(self.lanes.iter()),
+        };
+        let skip = usize::try_from(query.offset).unwrap_or(usize::MAX);
+        let take = usize::try_from(query.limit).unwrap_or(usize::MAX);
+        let jobs = ids.skip(skip).take(take).filter_map(|id| self.view(id, now)).collect();
+        Page { jobs, total: self.count(query.state, now) }
+    }
+
+    fn count(&self, state: JobState, now: u64) -> u64 {
+        let count = match (state, drawer(state)) {
+            (_, Some(drawer)) => {
+                let over = self.ended[drawer].iter().take_while(|(until, _)| *until <= now).count();
+                self.ended[drawer].len() - over
+            }
+            (JobState::Delayed, _) => self.delayed.len(),
+            (JobState::Active, _) => self.leases.len(),
+            _ => return self.lanes.count(),
+        };
+        count as u64
+    }
+
+    pub(super) fn stats(&self, now: u64) -> Stats {
+        let (ready, active) = (self.lanes.count(), self.leases.len() as u64);
+        Stats {
+            ready,
+            delayed: self.delayed.len() as u64,
+            active,
+            done: self.count(JobState::Done, now),
+            dead: self.count(JobState::Dead, now),
+            cancelled: self.count(JobState::Cancelled, now),
+            depth_by_language: self
+                .depth_by_language
+                .iter()
+                .map(|(l, n)| (l.as_ref().to_owned(), *n))
+                .collect(),
+            ready_by_priority: self.lanes.by_level(),
+            tenants_waiting: self.waiting_by_tenant.len() as u64,
+            oldest_ready: Duration::from_millis(
+                self.lanes.oldest().map_or(0, |since| now.saturating_sub(since)),
+            ),
+            retries: self.retries,
+            crashes: self.crashes,
+            completed: self.completed,
+            average_run: Duration::from_millis(self.average_run),
+            expected_wait: Duration::from_millis(expected_wait_ms(ready, active, self.average_run)),
+            paused: self.paused,
+            draining: self.draining,
+        }
+    }
+}
+
+impl Job {
+    /// All events, numbered: the first and the last follow from the job's state.
+    fn all_events(&self) -> impl Iterator<Item = Event> {
+        let first = Event::new(1, self.enqueued_at, 0, "queued".to_owned(), Bytes::new());
+        let kept = (2..).zip(&self.events).map(|(sequence, (at, token, name, data))| {
+            Event::new(sequence, *at, *token, name.clone(), data.clone())
+        });
+        let last = self.state.is_terminal().then(|| {
+            let why = self.errors.last().filter(|_| self.state == JobState::Dead);
+            let data = Bytes::from(why.map(|error| error.error.clone()).unwrap_or_default());
+            let sequence = self.events.len() as u64 + 2;
+            Event::new(
+                sequence,
+                self.finished_at.unwrap_or_default(),
+                self.token,
+                self.state.to_string(),
+                data,
+            )
+        });
+        std::iter::once(first).chain(kept).chain(last)
+    }
+}

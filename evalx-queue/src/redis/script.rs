@@ -1,0 +1,130 @@
+//! The scripts, and what is handed to them.
+//!
+//! Each call of the queue is one script, so that it happens wholly or not at
+//! all. They are put together from parts here: a script carries only what it
+//! needs, since it is run anew from its first line each time.
+
+use std::fmt;
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+
+use crate::Lease;
+use crate::memory::{EXPIRED, WORKER_LOST};
+
+/// One script, known to the server by its hash.
+pub(super) struct Script {
+    pub(super) source: String,
+    pub(super) hash: String,
+}
+
+impl Script {
+    fn new(parts: &[&str]) -> Self {
+        let source = parts.join("\n").replace("WORKER_LOST", WORKER_LOST).replace("EXPIRED", EXPIRED);
+        let hash = redis::Script::new(&source).get_hash().to_owned();
+        Self { source, hash }
+    }
+}
+
+macro_rules! scripts {
+    ($($name:ident: $($part:literal),+;)*) => {
+        $(pub(super) static $name: LazyLock<Script> =
+            LazyLock::new(|| Script::new(&[$(include_str!(concat!("lua/", $part, ".lua"))),+]));)*
+
+        #[cfg(test)]
+        static ALL: &[(&str, &LazyLock<Script>)] = &[$((stringify!($name), &$name)),*];
+    };
+}
+
+scripts! {
+    ENQUEUE: "core", "forget", "enqueue";
+    CLAIM: "core", "forget", "ending", "claiming", "claim";
+    FINISH: "core", "forget", "ending", "claiming", "finish";
+    RELEASE: "core", "forget", "ending", "release";
+    HEARTBEAT: "core", "heartbeat";
+    EMIT: "core", "emit";
+    CANCEL: "core", "forget", "ending", "cancel";
+    GET: "core", "viewing", "get";
+    PAYLOAD: "core", "payload";
+    EVENTS: "core", "events";
+    LIST: "core", "viewing", "list";
+    REQUEUE: "core", "requeue";
+    REMOVE: "core", "forget", "remove";
+    CONTROL: "core", "control";
+    STATS: "core", "stats";
+    SWEEP: "core", "forget", "ending", "sweep";
+}
+
+/// The arguments of one call.
+#[derive(Clone, Default)]
+pub(super) struct Arguments {
+    pub(super) list: Vec<Bytes>,
+    /// Which of them says whether the call is repeated.
+    pub(super) repeated: Option<usize>,
+}
+
+impl Arguments {
+    pub(super) fn text(&mut self, text: &(impl fmt::Display + ?Sized)) -> &mut Self {
+        self.list.push(Bytes::from(text.to_string()));
+        self
+    }
+
+    pub(super) fn number(&mut self, number: u64) -> &mut Self {
+        self.text(&number)
+    }
+
+    pub(super) fn all<T: fmt::Display>(&mut self, items: &[T]) -> &mut Self {
+        items.iter().for_each(|item| self.list.push(Bytes::from(item.to_string())));
+        self
+    }
+
+    pub(super) fn leases(&mut self, leases: &[Lease]) -> &mut Self {
+        for lease in leases {
+            self.text(&lease.id).number(lease.token);
+        }
+        self
+    }
+
+    /// A number, or nothing.
+    pub(super) fn maybe(&mut self, number: Option<u64>) -> &mut Self {
+        match number {
+            Some(number) => self.number(number),
+            None => self.bytes(Bytes::new()),
+        }
+    }
+
+    pub(super) fn bytes(&mut self, bytes: Bytes) -> &mut Self {
+        self.list.push(bytes);
+        self
+    }
+
+    /// Here it is said whether the call is repeated.
+    pub(super) fn whether_repeated(&mut self) -> &mut Self {
+        self.repeated = Some(self.list.len());
+        self.bytes(Bytes::from_static(b"0"))
+    }
+
+    pub(super) fn set_repeated(&mut self) {
+        if let Some(index) = self.repeated {
+            self.list[index] = Bytes::from_static(b"1");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scripts_touch_no_key_outside_the_prefix() {
+        for (name, script) in ALL {
+            for line in script.source.lines().filter(|line| line.contains("call('")) {
+                let key =
+                    line.split("call('").nth(1).and_then(|rest| rest.split_once(", ")).map(|(_, key)| key);
+                let from_prefix = ["P ..", "key", "lane", "ring", "list", "used_key", "job_key("];
+                let good = key.is_none_or(|key| from_prefix.iter().any(|start| key.starts_with(start)));
+                assert!(good || line.contains("'TIME'"), "{name}: {line}");
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! One job on a worker, from its claim to how it ended.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinHandle};
+use tokio::time::{Instant, sleep_until};
+use tracing::Instrument;
+
+use super::handler::{Handler, JobContext};
+use super::roster::{Order, Roster, Standing};
+use crate::{Claimed, DynQueue, Lease, Outcome};
+
+/// How a job ended on this worker.
+pub(super) struct Ended {
+    pub(super) lease: Lease,
+    pub(super) end: End,
+}
+
+pub(super) enum End {
+    /// It is to be settled so.
+    Settle(Outcome),
+    /// It was killed at shutdown, and is to be handed back.
+    HandBack,
+    /// It is somebody else's by now; there is nothing to say.
+    Lost,
+}
+
+/// A task that ends with whoever waits for it.
+struct Owned(JoinHandle<Outcome>);
+
+impl Owned {
+    /// Kills the handler, and waits until all that it held is dropped.
+    async fn kill(&mut self) -> Option<Outcome> {
+        self.0.abort();
+        (&mut self.0).await.ok()
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Runs a job in a task of its own; kills it when it is lost, late, cancelled
+/// or to be handed back.
+pub(super) async fn supervise(
+    queue: DynQueue,
+    handler: Arc<dyn Handler>,
+    roster: Arc<Roster>,
+    job: Claimed,
+    mut standing: watch::Receiver<Standing>,
+    cancel_grace: Duration,
+) -> Ended {
+    let (lease, max_run) = (job.lease, job.max_run);
+    let (cancel, cancelled) = watch::channel(false);
+    let context = JobContext::new(Arc::clone(&queue), &job, cancelled);
+    let mut cancellation = queue.watch_cancellation(lease.id);
+    let span =
+        tracing::debug_span!("job", job.id = %lease.id, job.token = lease.token, job.attempt = job.attempt);
+    // A task, so that a panic is caught, and so that a handler that blocks its
+    // thread blocks no heartbeat.
+    let run = async move { handler.handle(job, context).await }.instrument(span);
+    let mut task = Owned(tokio::spawn(run));
+    let overdue = Instant::now() + max_run;
+    let mut give_up: Option<Instant> = None;
+    let end = loop {
+        let Standing { relied_until, order } = *standing.borrow_and_update();
+        match order {
+            Order::Run => {}
+            Order::Cancel if give_up.is_some() => {}
+            Order::Cancel => {
+                cancel.send_replace(true);
+                give_up = Some(Instant::now() + cancel_grace);
+            }
+            Order::HandBack => break killed(&mut task, End::HandBack).await,
+            Order::Abandon => {
+                task.kill().await;
+                break End::Lost;
+            }
+        }
+        // All branches may be dropped at any time: they hold no state but the task's.
+        tokio::select! {
+            biased;
+            result = &mut task.0 => break End::Settle(result.unwrap_or_else(panicked)),
+            changed = standing.changed() => if changed.is_err() {
+                task.kill().await;
+                break End::Lost;
+            },
+            () = cancellation.changed() => roster.hurry.notify_one(),
+            () = sleep_until(give_up.unwrap_or(overdue)), if give_up.is_some() => {
+                break killed(&mut task, End::Settle(Outcome::Cancelled)).await;
+            }
+            () = sleep_until(overdue) => {
+                let error = format!("the job ran for longer than {max_run:?}");
+                tracing::warn!(job.id = %lease.id, "{error}");
+                break killed(&mut task, End::Settle(Outcome::Crashed { error })).await;
+            }
+            () = sleep_until(relied_until) => {
+                if standing.borrow().relied_until <= Instant::now() {
+                    tracing::warn!(job.id = %lease.id, "no heartbeat came through in time: the job is given up");
+                    task.kill().await;
+                    break End::Lost;
+                }
+            }
+        }
+    };
+    Ended { lease, end }
+}
+
+/// Kills the handler: the job ended as `end`, unless it was done just before.
+async fn killed(task: &mut Owned, end: End) -> End {
+    task.kill().await.map_or(end, End::Settle)
+}
+
+fn panicked(error: JoinError) -> Outcome {
+    match error.try_into_panic() {
+        Ok(panic) => Outcome::retry(format!("the handler panicked: {}", message(panic.as_ref()))),
+        Err(_) => Outcome::retry("the handler was aborted"),
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it did not say why")
+}

@@ -1,0 +1,432 @@
+//! [`Boxes`]: the boxes of one sandbox, which are ready before they are asked
+//! for, and are made anew behind the sessions that had them.
+//!
+//! ```text
+//!             lease, kit, --init                    close or drop
+//!  free number ───────────────> ready ──> session ───────────────> used
+//!        ^                        ^                                  │
+//!        └── --cleanup, no lease ─┴────────────── --init ────────────┘
+//! ```
+//!
+//! All of that is done by tasks that [`shut_down`](Boxes::shut_down) waits for.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use evalx_core::{Limits, Result};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::{Instant, sleep};
+use tokio_util::task::TaskTracker;
+
+use crate::backend::Found;
+use crate::error::IsolateError;
+use crate::files::Owner;
+use crate::groups::Groups;
+use crate::installation::Installation;
+use crate::keeper::{Keeper, Stopped};
+use crate::kit::Kit;
+use crate::lease::{Lease, State};
+use crate::remains::{self, Note};
+use crate::starter::{self, Starter};
+use crate::work::{Work, unmount_below};
+
+/// How long a number may be waited for that other processes have.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often it is asked for.
+const INTERVAL: Duration = Duration::from_millis(20);
+
+/// What all boxes of a sandbox have in common.
+#[derive(Debug)]
+pub(crate) struct Common {
+    pub(crate) installation: Installation,
+    /// Where isolate's groups are, if it makes any.
+    pub(crate) groups: Option<Groups>,
+    /// The user of box 0.
+    pub(crate) first_owner: Owner,
+    pub(crate) state: State,
+    /// Where pids groups are made, on cgroup v1.
+    pub(crate) pids: Option<PathBuf>,
+    pub(crate) readable: Vec<PathBuf>,
+    /// Where bare names are looked up.
+    pub(crate) path: Vec<PathBuf>,
+    /// The numbers that may be used: the first, and how many.
+    pub(crate) range: (u32, u32),
+    pub(crate) spares: usize,
+}
+
+/// A box that has been initialised and not been used.
+#[derive(Debug)]
+pub(crate) struct ReadyBox {
+    pub(crate) lease: Lease,
+    pub(crate) kit: Kit,
+    pub(crate) starter: Starter,
+    pub(crate) owner: Owner,
+}
+
+/// A box with a session in it.
+#[derive(Debug)]
+pub(crate) struct UsedBox {
+    pub(crate) ready: ReadyBox,
+    pub(crate) work: Work,
+    /// Something went wrong that isolate did not expect.
+    pub(crate) broken: bool,
+}
+
+/// What a session and a shutdown both have in hand.
+#[derive(Debug)]
+pub(crate) struct Tenancy {
+    number: u64,
+    boxes: Arc<Boxes>,
+    used: Mutex<Option<UsedBox>>,
+    keeper: Mutex<Option<Keeper>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// The boxes of one sandbox.
+#[derive(Debug)]
+pub(crate) struct Boxes {
+    pub(crate) common: Common,
+    permits: Arc<Semaphore>,
+    ready: Mutex<Vec<ReadyBox>>,
+    /// Boxes that are leased or about to be.
+    leased: AtomicUsize,
+    tenancies: Mutex<HashMap<u64, std::sync::Weak<Tenancy>>>,
+    next: AtomicU64,
+    closing: AtomicBool,
+    pub(crate) tasks: TaskTracker,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Each holder leaves it whole, whatever happens then.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Boxes {
+    /// Begins to make spare boxes, and does not wait for them.
+    pub(crate) fn new(common: Common, sessions: usize) -> Arc<Self> {
+        let boxes = Arc::new(Self {
+            common,
+            permits: Arc::new(Semaphore::new(sessions)),
+            ready: Mutex::default(),
+            leased: AtomicUsize::new(0),
+            tenancies: Mutex::default(),
+            next: AtomicU64::new(0),
+            closing: AtomicBool::new(false),
+            tasks: TaskTracker::new(),
+        });
+        boxes.warm();
+        boxes
+    }
+
+    fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::SeqCst)
+    }
+
+    /// Makes spare boxes behind, until as many are leased as are kept.
+    fn warm(self: &Arc<Self>) {
+        let boxes = Arc::clone(self);
+        self.tasks.spawn(async move {
+            while boxes.leased.load(Ordering::SeqCst) < boxes.common.spares && !boxes.is_closing() {
+                match boxes.make().await {
+                    Ok(Some(made)) => boxes.shelve(made).await,
+                    Ok(None) => return,
+                    Err(error) => {
+                        tracing::warn!(%error, "a spare box can't be made");
+                        return;
+                    }
+                }
+            }
+        });
+    }
+
+    /// Waits until a box is ready; what was found when it was made.
+    pub(crate) async fn ready(self: &Arc<Self>) -> Result<Found, IsolateError> {
+        let made = self.lease_and_make().await?;
+        let found = Found { layers: made.kit.layers, pids: made.starter.mechanism() };
+        self.shelve(made).await;
+        Ok(found)
+    }
+
+    /// A box for a session with these limits.
+    pub(crate) async fn take(self: &Arc<Self>, limits: &Limits) -> Result<Arc<Tenancy>> {
+        let permits = Arc::clone(&self.permits);
+        let permit = permits.acquire_owned().await.map_err(|_| IsolateError::ShutDown)?;
+        let spare = locked(&self.ready).pop();
+        let ready = match spare {
+            Some(spare) => spare,
+            None => self.lease_and_make().await?,
+        };
+        let made = Work::make(&ready.lease.folder.join("work"), ready.owner, limits).and_then(|work| {
+            ready.starter.limit(limits.processes)?;
+            Ok(work)
+        });
+        let work = match made {
+            Ok(work) => work,
+            Err(source) => {
+                let path = ready.lease.folder.clone();
+                self.throw_away_behind(ready);
+                return Err(
+                    IsolateError::Host { what: "a session's disk can't be made in", path, source }.into()
+                );
+            }
+        };
+        let tenancy = Arc::new(Tenancy {
+            number: self.next.fetch_add(1, Ordering::Relaxed),
+            boxes: Arc::clone(self),
+            used: Mutex::new(Some(UsedBox { ready, work, broken: false })),
+            keeper: Mutex::default(),
+            _permit: permit,
+        });
+        locked(&self.tenancies).insert(tenancy.number, Arc::downgrade(&tenancy));
+        // The shutdown either sees it in the list or is seen here.
+        if self.is_closing() {
+            tenancy.end();
+            return Err(IsolateError::ShutDown.into());
+        }
+        Ok(tenancy)
+    }
+
+    /// Makes a box in a task of its own, so that nothing is lost if the caller
+    /// is dropped meanwhile: the box is then a spare one.
+    async fn lease_and_make(self: &Arc<Self>) -> Result<ReadyBox, IsolateError> {
+        let (sender, receiver) = oneshot::channel();
+        let boxes = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let result = boxes.make_patiently(&sender).await;
+            if let Err(Ok(made)) = sender.send(result) {
+                boxes.shelve(made).await;
+            }
+        });
+        receiver.await.map_err(|_| IsolateError::ShutDown)?
+    }
+
+    async fn make_patiently(
+        &self,
+        caller: &oneshot::Sender<Result<ReadyBox, IsolateError>>,
+    ) -> Result<ReadyBox, IsolateError> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if self.is_closing() || caller.is_closed() {
+                return Err(IsolateError::ShutDown);
+            }
+            let spare = locked(&self.ready).pop();
+            if let Some(made) = spare {
+                return Ok(made);
+            }
+            if let Some(made) = self.make().await? {
+                return Ok(made);
+            }
+            if Instant::now() >= deadline {
+                return Err(IsolateError::no_box(self.common.range));
+            }
+            sleep(INTERVAL).await;
+        }
+    }
+
+    /// Leases a free number and makes its box; `None` if there is no free one.
+    async fn make(&self) -> Result<Option<ReadyBox>, IsolateError> {
+        self.leased.fetch_add(1, Ordering::SeqCst);
+        let common = &self.common;
+        let made = match remains::lease(&common.state, common.range, &common.installation).await {
+            Ok(Some(lease)) => common.make(lease).await.map(Some),
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        };
+        if !matches!(made, Ok(Some(_))) {
+            self.leased.fetch_sub(1, Ordering::SeqCst);
+        }
+        made
+    }
+
+    /// Puts a box where the next session finds it, if it is wanted there.
+    async fn shelve(&self, made: ReadyBox) {
+        let surplus = {
+            let mut ready = locked(&self.ready);
+            if !self.is_closing() && ready.len() < self.common.spares {
+                ready.push(made);
+                None
+            } else {
+                Some(made)
+            }
+        };
+        if let Some(surplus) = surplus {
+            self.throw_away(surplus).await;
+        }
+    }
+
+    /// Makes a used box ready again, or throws it away.
+    async fn renew(&self, used: UsedBox) {
+        let UsedBox { ready, work, broken } = used;
+        let number = ready.lease.number;
+        let removed = work.remove();
+        if let Err(error) = &removed {
+            tracing::warn!(number, %error, "the disk of a box can't be removed");
+        }
+        if broken || removed.is_err() || self.is_closing() {
+            return self.throw_away(ready).await;
+        }
+        // Without groups nothing carries over, and isolate's own box folder
+        // was never shown to a program.
+        if self.common.groups.is_some()
+            && let Err(error) = self.common.initialise(number).await
+        {
+            tracing::warn!(number, %error, "a box can't be made anew");
+            return self.throw_away(ready).await;
+        }
+        self.shelve(ready).await;
+    }
+
+    async fn throw_away(&self, ready: ReadyBox) {
+        self.common.remove(ready).await;
+        self.leased.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn throw_away_behind(self: &Arc<Self>, ready: ReadyBox) {
+        let boxes = Arc::clone(self);
+        self.tasks.spawn(async move { boxes.throw_away(ready).await });
+    }
+
+    /// Ends every session, and removes every box.
+    pub(crate) async fn shut_down(self: &Arc<Self>) {
+        self.closing.store(true, Ordering::SeqCst);
+        self.permits.close();
+        let tenancies: Vec<_> = locked(&self.tenancies).values().cloned().collect();
+        for tenancy in tenancies.iter().filter_map(std::sync::Weak::upgrade) {
+            tenancy.end();
+        }
+        let ready = std::mem::take(&mut *locked(&self.ready));
+        for made in ready {
+            self.throw_away(made).await;
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+impl Common {
+    async fn make(&self, lease: Lease) -> Result<ReadyBox, IsolateError> {
+        let number = lease.number;
+        let owner = self.owner(number);
+        let pids = self.pids.as_ref().map(|folder| starter::v1_group(folder, number));
+        let host = |what, path: PathBuf| move |source| IsolateError::Host { what, path, source };
+        let note = Note { program: self.installation.program.clone(), pids: pids.clone() };
+        note.write(&lease).map_err(host("what belongs to a box can't be noted in", lease.folder.clone()))?;
+        let starter = match pids {
+            Some(group) => {
+                Starter::counted(group.clone()).map_err(host("a control group can't be made at", group))?
+            }
+            None => Starter::Plain { group: None },
+        };
+        let (folder, readable) = (lease.folder.join("kit"), self.readable.clone());
+        let refuse = host("what programs may see can't be laid out in", folder.clone());
+        let kit = tokio::task::spawn_blocking(move || Kit::make(&folder, owner.gid, &readable)).await;
+        let kit = kit.map_err(std::io::Error::other).and_then(|kit| kit);
+        match kit {
+            Ok(kit) => {
+                let mut made = ReadyBox { lease, kit, starter, owner };
+                match self.initialise(number).await {
+                    Ok(()) => {
+                        self.count_by_isolates_group(&mut made);
+                        Ok(made)
+                    }
+                    Err(error) => {
+                        self.remove(made).await;
+                        Err(error)
+                    }
+                }
+            }
+            Err(error) => {
+                drop(starter);
+                // The error that led here says more than one of this.
+                let _ = unmount_below(&lease.folder);
+                Err(refuse(error))
+            }
+        }
+    }
+
+    /// On cgroup v2, isolate's group of the box counts processes if its parent
+    /// lets it.
+    fn count_by_isolates_group(&self, made: &mut ReadyBox) {
+        let group = self.groups.as_ref().and_then(|groups| groups.unified(made.lease.number));
+        if let (Starter::Plain { group: counted }, Some(group)) = (&mut made.starter, group)
+            && group.join("pids.max").exists()
+        {
+            *counted = Some(group);
+        }
+    }
+
+    pub(crate) fn owner(&self, number: u32) -> Owner {
+        Owner { uid: self.first_owner.uid + number, gid: self.first_owner.gid + number }
+    }
+
+    /// Makes a box anew by isolate.
+    pub(crate) async fn initialise(&self, number: u32) -> Result<(), IsolateError> {
+        self.installation.initialise(number, self.groups.is_some()).await
+    }
+
+    /// Removes a box and all that belongs to it, then lets go of its number.
+    async fn remove(&self, ready: ReadyBox) {
+        let ReadyBox { lease, starter, .. } = ready;
+        drop(starter);
+        // It would be found and removed by the next who leases the number.
+        if let Err(error) = remains::remove(&lease, &self.installation).await {
+            tracing::warn!(number = lease.number, %error, "a box can't be removed");
+        }
+    }
+}
+
+impl Tenancy {
+    pub(crate) fn common(&self) -> &Common {
+        &self.boxes.common
+    }
+
+    /// Does something with the box, unless the sandbox was shut down.
+    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut UsedBox) -> T) -> Result<T, IsolateError> {
+        locked(&self.used).as_mut().map(work).ok_or(IsolateError::ShutDown)
+    }
+
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        &self.boxes.tasks
+    }
+
+    /// The run that is under way or has ended last.
+    pub(crate) fn keeper(&self) -> Option<Keeper> {
+        locked(&self.keeper).clone()
+    }
+
+    /// Notes a run that has begun. If the sandbox is closing, it is stopped.
+    pub(crate) fn keep(&self, keeper: &Keeper) {
+        *locked(&self.keeper) = Some(keeper.clone());
+        if self.boxes.is_closing() {
+            keeper.stop(Stopped::Abandoned);
+        }
+    }
+
+    /// Stops what runs, and makes the box ready for others behind.
+    pub(crate) fn end(&self) {
+        let used = locked(&self.used).take();
+        locked(&self.boxes.tenancies).remove(&self.number);
+        let keeper = self.keeper();
+        if let Some(keeper) = &keeper {
+            keeper.stop(Stopped::Abandoned);
+        }
+        if let Some(used) = used {
+            let boxes = Arc::clone(&self.boxes);
+            self.boxes.tasks.spawn(async move {
+                if let Some(keeper) = keeper {
+                    keeper.ended().await;
+                }
+                boxes.renew(used).await;
+            });
+        }
+    }
+}
+
+impl Drop for Tenancy {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

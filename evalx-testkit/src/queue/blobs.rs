@@ -1,0 +1,55 @@
+//! What is too large for a job.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use evalx_queue::{BlobId, ErrorKind, NewJob, Outcome, Queue as _, QueueConfig};
+
+use super::QueueRig;
+use super::rig::{submit, until};
+
+/// A blob is what was put, and gone after its time.
+pub async fn are_kept_for_their_time(rig: QueueRig) {
+    let queue = rig.plain_queue().await;
+    let bytes = Bytes::from((0..3_000_000_u32).flat_map(u32::to_le_bytes).collect::<Vec<_>>());
+    let id = queue.put_blob(bytes.clone(), Duration::from_secs(60)).await.unwrap();
+    assert!(queue.get_blob(id).await.unwrap() == Some(bytes), "it is what was put");
+    queue.remove_blob(id).await.unwrap();
+    assert_eq!(queue.get_blob(id).await.unwrap(), None);
+    queue.remove_blob(BlobId::new()).await.unwrap();
+    let brief = queue.put_blob("brief".into(), Duration::from_millis(50)).await.unwrap();
+    let queue_ref = &queue;
+    until("the blob is forgotten", || async { queue_ref.get_blob(brief).await.unwrap().is_none() }).await;
+}
+
+/// A blob that a job needs stays for it, and as long as its result.
+pub async fn are_kept_as_long_as_a_job_needs_them(rig: QueueRig) {
+    let queue = rig.plain_queue().await;
+    let brief = Duration::from_millis(400);
+    let needed = queue.put_blob("needed".into(), brief).await.unwrap();
+    let other = queue.put_blob("other".into(), brief).await.unwrap();
+    let job = || NewJob::new("x").with_blob(needed).with_result_ttl(Duration::from_millis(300));
+    submit(&queue, job()).await;
+    submit(&queue, job()).await;
+    let queue_ref = &queue;
+    until("the other is forgotten", || async { queue_ref.get_blob(other).await.unwrap().is_none() }).await;
+    for _ in 0..2 {
+        assert_eq!(queue.get_blob(needed).await.unwrap(), Some("needed".into()));
+        let job = rig.claim_one(&queue).await;
+        rig.settle(&queue, &job, Outcome::done("")).await;
+    }
+    until("the needed is forgotten", || async { queue_ref.get_blob(needed).await.unwrap().is_none() }).await;
+}
+
+/// A blob over the limit, or for ever, is refused.
+pub async fn have_a_limit(rig: QueueRig) {
+    let queue = rig.queue(QueueConfig::default().with_max_blob(1000)).await;
+    let minute = Duration::from_secs(60);
+    queue.put_blob(vec![0; 1000].into(), minute).await.unwrap();
+    let refused = [(1001, minute, "1001 bytes"), (1, Duration::ZERO, "0ns"), (1, Duration::MAX, "ten years")];
+    for (size, ttl, complaint) in refused {
+        let error = queue.put_blob(vec![0; size].into(), ttl).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+        assert!(error.to_string().contains(complaint), "{error}");
+    }
+}

@@ -1,0 +1,213 @@
+//! [`RedisServer`]: a server that a test starts, tortures and throws away.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+/// How long a server may take to start.
+const START: Duration = Duration::from_secs(20);
+
+/// How a server is started.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct RedisOptions {
+    /// Further words of its command line, such as `--maxmemory 10mb`.
+    pub arguments: Vec<String>,
+}
+
+impl RedisOptions {
+    /// Nothing is kept on disk.
+    #[must_use]
+    pub fn volatile() -> Self {
+        Self::default().with_arguments(["--appendonly", "no"])
+    }
+
+    /// All is written to disk before it is acknowledged.
+    #[must_use]
+    pub fn always() -> Self {
+        Self::default().with_arguments(["--appendonly", "yes", "--appendfsync", "always"])
+    }
+
+    /// All is written to disk each second.
+    #[must_use]
+    pub fn every_second() -> Self {
+        Self::default().with_arguments(["--appendonly", "yes", "--appendfsync", "everysec"])
+    }
+
+    /// Adds words to its command line.
+    #[must_use]
+    pub fn with_arguments<const N: usize>(mut self, words: [&str; N]) -> Self {
+        self.arguments.extend(words.map(str::to_owned));
+        self
+    }
+}
+
+/// A server of Redis or Valkey on a free port of the loopback interface, with a
+/// folder of its own; it ends when this is dropped.
+#[derive(Debug)]
+pub struct RedisServer {
+    program: PathBuf,
+    options: RedisOptions,
+    port: u16,
+    folder: TempDir,
+    child: Child,
+}
+
+impl RedisServer {
+    /// Starts a server: the one that `EVALX_REDIS_SERVER` names, else
+    /// `redis-server` or `valkey-server`.
+    ///
+    /// # Errors
+    /// Text that says why none could be started.
+    pub fn start(options: RedisOptions) -> Result<Self, String> {
+        let program = find()?;
+        let mut last = String::new();
+        // Between finding a free port and using it somebody else may take it.
+        for _ in 0..5 {
+            let port = free_port()?;
+            let folder = tempfile::tempdir().map_err(|error| format!("no folder for the server: {error}"))?;
+            let child = spawn(&program, &options, port, &folder)?;
+            let mut server = Self { program: program.clone(), options: options.clone(), port, folder, child };
+            match server.wait_until_ready() {
+                Ok(()) => return Ok(server),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// Its address.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    /// Its port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Kills it with SIGKILL, as a loss of power to its process would.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Starts it again on the same port and folder, and waits until it answers.
+    ///
+    /// # Errors
+    /// Text that says why it could not be started.
+    pub fn restart(&mut self) -> Result<(), String> {
+        self.kill();
+        self.child = spawn(&self.program, &self.options, self.port, &self.folder)?;
+        self.wait_until_ready()
+    }
+
+    /// Stops it where it is; connections stay open.
+    pub fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).expect("a process id is a small number");
+        kill(Pid::from_raw(pid), signal).expect("a child can be signalled");
+    }
+
+    /// Sends one command of plain words; gives what came back as it stands.
+    ///
+    /// # Errors
+    /// Text that says why there was no answer.
+    pub fn ask(&self, words: &[&str]) -> Result<String, String> {
+        ask(self.port, words).map_err(|error| format!("the server does not answer: {error}"))
+    }
+
+    fn wait_until_ready(&mut self) -> Result<(), String> {
+        let deadline = Instant::now() + START;
+        loop {
+            if ask(self.port, &["PING"])
+                .is_ok_and(|answer| answer.starts_with("+PONG") || answer.contains("NOAUTH"))
+            {
+                return Ok(());
+            }
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(format!("{} ended at its start: {status}", self.program.display()));
+            }
+            if Instant::now() > deadline {
+                return Err(format!("{} did not answer in {START:?}", self.program.display()));
+            }
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn find() -> Result<PathBuf, String> {
+    if let Some(named) = std::env::var_os("EVALX_REDIS_SERVER") {
+        return Ok(named.into());
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    for name in ["redis-server", "valkey-server"] {
+        // Where an ordinary user's PATH lacks it, it may be there all the same.
+        let folders =
+            std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin"), PathBuf::from("/usr/bin")]);
+        for folder in folders {
+            let program = folder.join(name);
+            if program.is_file() {
+                return Ok(program);
+            }
+        }
+    }
+    Err("there is no redis-server: apt-get install redis-server".to_owned())
+}
+
+fn free_port() -> Result<u16, String> {
+    let listener =
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| format!("no port is free: {error}"))?;
+    listener.local_addr().map(|address| address.port()).map_err(|error| error.to_string())
+}
+
+fn spawn(program: &PathBuf, options: &RedisOptions, port: u16, folder: &TempDir) -> Result<Child, String> {
+    let log = std::fs::File::create(folder.path().join("log")).map_err(|error| error.to_string())?;
+    Command::new(program)
+        .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--daemonize", "no"])
+        .arg("--dir")
+        .arg(folder.path())
+        .args(&options.arguments)
+        .stdin(Stdio::null())
+        .stdout(log)
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| format!("{} could not be started: {error}", program.display()))
+}
+
+fn ask(port: u16, words: &[&str]) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&(Ipv4Addr::LOCALHOST, port).into(), Duration::from_secs(1))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let mut command = format!("*{}\r\n", words.len());
+    for word in words {
+        command.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+    }
+    stream.write_all(command.as_bytes())?;
+    // QUIT has the server close the connection after the answer.
+    stream.write_all(b"*1\r\n$4\r\nQUIT\r\n")?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
