@@ -22,8 +22,8 @@ use nix::unistd::Pid;
 use tokio::process::Child;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
-use tokio_util::task::TaskTracker;
 
+use crate::boxes::Boxes;
 use crate::gate::GateEnd;
 use crate::groups::Groups;
 
@@ -88,11 +88,7 @@ pub(crate) struct Keeper {
 impl Keeper {
     /// Watches over a child that is `isolate --run`. The program's stderr comes
     /// with the opening of the gate, if isolate gets that far.
-    pub(crate) fn watch(
-        child: Child,
-        bounds: Bounds,
-        tasks: &TaskTracker,
-    ) -> (Self, oneshot::Receiver<OwnedFd>) {
+    pub(crate) fn watch(child: Child, bounds: Bounds, boxes: &Boxes) -> (Self, oneshot::Receiver<OwnedFd>) {
         // Unbounded, but a caller sends an order for each control it was sent,
         // which is bounded, and one more.
         let (orders, receiver) = mpsc::unbounded_channel();
@@ -109,7 +105,7 @@ impl Keeper {
             next: Instant::now(),
             opened: None,
         };
-        tasks.spawn(async move {
+        boxes.spawn(async move {
             let end = task.attend().await;
             // Nobody waits for it if the session is gone.
             let _ = sender.send(Some(end));

@@ -18,7 +18,6 @@ use evalx_core::{
 use tokio::process::Command;
 use tokio::sync::oneshot;
 
-use crate::boxes::Tenancy;
 use crate::command::{self, Environment};
 use crate::error::IsolateError;
 use crate::files::{self, Owner};
@@ -28,6 +27,7 @@ use crate::meta::{LONGEST_META, Meta};
 use crate::program::{self, View};
 use crate::report::{Seen, report};
 use crate::streams::{Ends, Host};
+use crate::tenancy::Tenancy;
 
 /// One session in one box.
 pub(crate) struct IsolateSession {
@@ -101,7 +101,7 @@ impl IsolateSession {
             ));
             environment.pass_on(&mut command);
             command.arg(Gate::argument());
-            command.args(["--special-files", "--silent", "--run", "--"]).arg(program).args(&step.arguments);
+            command.args(["--silent", "--run", "--"]).arg(program).args(&step.arguments);
             Ok(command)
         })?
     }
@@ -136,7 +136,7 @@ impl IsolateSession {
             let program = common.installation.program.clone();
             let start = |source| IsolateError::Start { program, source };
             let child = ready.starter.start(command).map_err(start)?;
-            let (keeper, gate) = Keeper::watch(child, bounds, self.tenancy.tasks());
+            let (keeper, gate) = Keeper::watch(child, bounds, self.tenancy.boxes());
             Ok((Begun { keeper, words, number: ready.lease.number, refused }, gate))
         })??;
         self.tenancy.keep(&begun.keeper);
