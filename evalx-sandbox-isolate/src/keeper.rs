@@ -24,12 +24,15 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::boxes::Boxes;
-use crate::gate::GateEnd;
+use crate::gate::{self, GateEnd};
 use crate::groups::Groups;
 
 /// How often isolate is told again to stop: it may be told at the one moment
 /// at which it does not hear.
 const AGAIN: Duration = Duration::from_millis(2);
+
+/// How long isolate may take to be ready to be stopped.
+const UNREADY: Duration = Duration::from_secs(10);
 
 /// How long it takes at least until it pays to look again.
 const SOON: Duration = Duration::from_millis(1);
@@ -102,6 +105,7 @@ impl Keeper {
             stopped: Arc::clone(&stopped),
             stderr: Some(stderr),
             stopping: false,
+            stopping_since: None,
             next: Instant::now(),
             opened: None,
         };
@@ -184,6 +188,7 @@ struct Task {
     /// Who waits for the program's stderr.
     stderr: Option<oneshot::Sender<OwnedFd>>,
     stopping: bool,
+    stopping_since: Option<Instant>,
     /// When to look again.
     next: Instant,
     /// When the program was let go.
@@ -212,10 +217,20 @@ impl Task {
                 }
             }
             if self.stopping {
-                self.run.interrupt();
-                self.next = Instant::now() + AGAIN;
+                self.interrupt();
             }
         }
+    }
+
+    /// Asks isolate to stop, once it is ready for that: before it keeps time, it
+    /// takes a signal as a failure of its own.
+    fn interrupt(&mut self) {
+        let since = *self.stopping_since.get_or_insert_with(Instant::now);
+        let is_ready = self.opened.is_some() || self.run.pid().is_some_and(gate::keeps_time);
+        if is_ready || since.elapsed() >= UNREADY {
+            self.run.interrupt();
+        }
+        self.next = Instant::now() + AGAIN;
     }
 
     /// Does what is due, and says when to look again.

@@ -153,12 +153,12 @@ mod tests {
 
     #[test]
     fn what_the_dead_left_is_found() {
-        const FREE: u32 = super::tests::FREE + 5;
+        const ANOTHER: u32 = FREE + 5;
         let folder = tempfile::tempdir().expect("a folder is made");
         let state = State::open(Some(folder.path())).expect("it is private");
-        fs::create_dir(folder.path().join(FREE.to_string())).expect("a folder is made");
-        assert_eq!(state.used(), [FREE]);
-        assert!(state.lease(FREE).expect("it can be locked").expect("nobody has it").is_stale());
+        fs::create_dir(folder.path().join(ANOTHER.to_string())).expect("a folder is made");
+        assert_eq!(state.used(), [ANOTHER]);
+        assert!(state.lease(ANOTHER).expect("it can be locked").expect("nobody has it").is_stale());
     }
 
     #[test]

@@ -4,7 +4,6 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, PipeReader, Read};
 use std::os::fd::OwnedFd;
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use evalx_core::{
     Artifact, ArtifactFile, ByteSize, Error, ErrorKind, FileContents, Result, SandboxPath, Session,
-    SessionSpec, Signal, Step, StepIo, StepReport,
+    SessionSpec, Step, StepIo, StepReport,
 };
 use tokio::process::Command;
 use tokio::sync::oneshot;
@@ -174,13 +173,8 @@ impl IsolateSession {
 
 /// Whether isolate saw the run to its end, whatever that was.
 fn has_run(status: Option<ExitStatus>, stopped: Option<Stopped>) -> bool {
-    match (status, stopped) {
-        // A program that can't be let go is never run.
-        (_, Some(Stopped::Gate)) | (None, _) => false,
-        // Told to stop before it heeds that, isolate ends before it has started anything.
-        (Some(status), Some(_)) if status.signal() == Some(Signal::TERM.number()) => true,
-        (Some(status), _) => matches!(status.code(), Some(0 | 1)),
-    }
+    // A program that can't be let go is never run.
+    stopped != Some(Stopped::Gate) && matches!(status.and_then(|status| status.code()), Some(0 | 1))
 }
 
 /// The meta file of a box's last run.
