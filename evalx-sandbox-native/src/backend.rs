@@ -14,8 +14,8 @@ use nix::sys::resource::{Resource, getrlimit};
 use crate::cgroup::Plan;
 use crate::config::NativeConfig;
 use crate::error::NativeError;
-use crate::fleet::{Fleet, Found};
-use crate::instance::Instance;
+use crate::fleet::Found;
+use crate::fleets::Fleets;
 use crate::session::{Common, NativeSession};
 use crate::sys;
 use crate::wire::Shape;
@@ -48,7 +48,7 @@ const PATH: [&str; 3] = ["/usr/local/bin", "/usr/bin", "/bin"];
 /// # }
 /// ```
 pub struct NativeSandbox {
-    fleet: Arc<Fleet>,
+    fleets: Fleets,
     common: Arc<Common>,
     capabilities: Capabilities,
 }
@@ -94,9 +94,6 @@ impl NativeSandbox {
             }
         }
         let plan = Plan::find(&config.cgroup)?;
-        let instance = Instance::begin(config.state_folder.as_deref(), &plan)?;
-        let privileged = instance.uids.is_some();
-        let fleet = Fleet::start(&config, instance, plan.clone(), shape(&SessionSpec::default())).await?;
         let mut path: Vec<PathBuf> = PATH.iter().map(PathBuf::from).collect();
         path.extend(config.toolchains.iter().map(|folder| folder.join("bin")));
         let hard = |resource| getrlimit(resource).map_or(u64::MAX, |(_, hard)| hard);
@@ -105,9 +102,11 @@ impl NativeSandbox {
             most_open_files: hard(Resource::RLIMIT_NOFILE),
             most_stack: hard(Resource::RLIMIT_STACK),
         };
-        let mut capabilities = capabilities(&plan, fleet.found, privileged);
-        capabilities.accepted_weak = config.accept_weak;
-        Ok(Self { fleet, common: Arc::new(common), capabilities })
+        let accepted_weak = config.accept_weak.clone();
+        let fleets = Fleets::start(config, plan.clone(), shape(&SessionSpec::default())).await?;
+        let mut capabilities = capabilities(&plan, fleets.found(), fleets.is_privileged());
+        capabilities.accepted_weak = accepted_weak;
+        Ok(Self { fleets, common: Arc::new(common), capabilities })
     }
 
     /// Waits until every slot is ready to run a program at once.
@@ -120,7 +119,7 @@ impl NativeSandbox {
     ///
     /// Slots that were being waited for are replaced when they are next needed.
     pub async fn ready(&self) -> Result<()> {
-        Ok(self.fleet.ready().await?)
+        Ok(self.fleets.ready().await?)
     }
 }
 
@@ -201,20 +200,20 @@ impl Sandbox for NativeSandbox {
         let mut spec = SessionSpec::new(Limits::default());
         // Whether limits can be held is for `open` to say, with the spec it is given.
         spec.label = "check".to_owned();
-        let mut taken = self.fleet.take(shape(&spec)).await?;
+        let mut taken = self.fleets.take(shape(&spec)).await?;
         taken.slot()?.ready().await?;
         Ok(())
     }
 
     async fn open(&self, spec: SessionSpec) -> Result<Box<dyn Session>> {
         self.capabilities.admit(&spec)?;
-        let mut taken = self.fleet.take(shape(&spec)).await?;
+        let mut taken = self.fleets.take(shape(&spec)).await?;
         let folder = taken.slot()?.ready().await?;
         Ok(Box::new(NativeSession::new(taken, spec, Arc::clone(&self.common), folder)))
     }
 
     async fn shutdown(&self) -> Result<()> {
-        Ok(self.fleet.shut_down().await?)
+        Ok(self.fleets.shut_down().await?)
     }
 }
 

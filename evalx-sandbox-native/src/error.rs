@@ -16,7 +16,7 @@ pub(crate) enum NativeError {
     Silent(&'static str),
     #[error("the launcher refused: {0}")]
     Refused(String),
-    #[error("the launcher ended unexpectedly, and no slot can be made: the sandbox has to be started anew")]
+    #[error("the launcher ended unexpectedly, and no slot can be made")]
     LauncherDied(#[source] io::Error),
     #[error("all numbers of slots are in use")]
     TooMany,

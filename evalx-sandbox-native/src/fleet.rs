@@ -180,6 +180,16 @@ impl Fleet {
         Ok(Arc::new(fleet))
     }
 
+    /// Whether programs run as uids of the instance's own.
+    pub(crate) fn is_privileged(&self) -> bool {
+        self.instance.uids.is_some()
+    }
+
+    /// Whether the launcher has said its last word, and no slot can be made.
+    pub(crate) fn is_orphaned(&self) -> bool {
+        self.register.entries().over
+    }
+
     fn idle(&self) -> MutexGuard<'_, VecDeque<Slot>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -255,6 +265,7 @@ impl Fleet {
         };
         let mut taken = Taken { fleet: Arc::clone(self), slot, _permit: permit };
         let reused = match &mut taken.slot {
+            Some(slot) if slot.has_hung_up() => false,
             Some(slot) if slot.shape() == shape => slot.ready().await.is_ok(),
             Some(slot) => slot.reset(shape).is_ok() && slot.ready().await.is_ok(),
             None => false,
@@ -292,7 +303,7 @@ impl Fleet {
     }
 
     /// Ends everything and waits until nothing is left.
-    pub(crate) async fn shut_down(&self) -> Result<(), NativeError> {
+    pub(crate) async fn shut_down(self: &Arc<Self>) -> Result<(), NativeError> {
         self.permits.close();
         self.idle().clear();
         let _ = nix::sys::socket::shutdown(self.socket.as_raw_fd(), nix::sys::socket::Shutdown::Write);
@@ -309,7 +320,9 @@ impl Fleet {
         if let Some(listener) = listener {
             listener.abort();
         }
-        self.instance.end().map_err(NativeError::Talk)
+        let fleet = Arc::clone(self);
+        let ended = tokio::task::spawn_blocking(move || fleet.instance.end()).await;
+        ended.unwrap_or_else(|error| Err(error.into())).map_err(NativeError::Talk)
     }
 }
 

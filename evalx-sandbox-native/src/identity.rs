@@ -44,6 +44,8 @@ pub(crate) fn become_slot(owner: Option<u32>, sync: &OwnedFd) -> io::Result<()> 
         setresgid(gid, gid, gid)?;
         setresuid(uid, uid, uid)?;
     }
+    // The kernel makes network namespaces one after the other, and may take long.
+    die_with_launcher(sync)?;
     unshare(
         CloneFlags::CLONE_NEWUSER
             | CloneFlags::CLONE_NEWNS
@@ -62,13 +64,20 @@ pub(crate) fn become_slot(owner: Option<u32>, sync: &OwnedFd) -> io::Result<()> 
     }
     sys::prctl(libc::PR_SET_DUMPABLE, 0)?;
     nix::unistd::sethostname(HOSTNAME)?;
+    // The new namespace's capabilities have undone it.
+    die_with_launcher(sync)?;
+    never_regain()
+}
+
+/// From here on the kernel kills this process when the launcher ends; an error
+/// if it has ended before.
+fn die_with_launcher(sync: &OwnedFd) -> io::Result<()> {
     // The launcher has one thread, so that its end is the death meant here.
     sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as usize)?;
-    // It may have ended before; it holds the other end for as long as it lives.
+    // It holds the other end for as long as it lives, and says nothing now.
     if poll(&mut [PollFd::new(sync.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO)? > 0 {
         return Err(io::Error::other("the launcher ended"));
     }
-    never_regain()?;
     Ok(())
 }
 

@@ -27,6 +27,8 @@ const BLOCKS: u32 = 4096;
 
 /// The file in an instance's folder that it holds a lock on while it lives.
 const LOCK: &str = "lock";
+/// The file that its launcher and every zygote hold a lock on while they live.
+const LAUNCHER: &str = "launcher";
 /// The file in which it notes its cgroups.
 const CGROUPS: &str = "cgroups";
 
@@ -39,6 +41,10 @@ const GATE: &str = "lock";
 const GATE_TIME: Duration = Duration::from_secs(10);
 /// The same, where the next start can do what is not done now.
 const SHORT_GATE_TIME: Duration = Duration::from_millis(50);
+
+/// How long processes that were killed may take to end: the kernel finishes
+/// what they had asked of it.
+const END_TIME: Duration = Duration::from_secs(5);
 
 /// What an instance notes of its cgroups is shorter.
 const LONGEST_NOTE: u64 = 64 << 10;
@@ -98,9 +104,7 @@ impl Instance {
 
     /// Removes what the launcher, which has ended, has not.
     pub(crate) fn end(&self) -> io::Result<()> {
-        for group in &self.groups {
-            destroy(group);
-        }
+        let _lock = outlast(&self.folder, || Ok(self.groups.clone()))?;
         forget(&self.folder, &self.groups, GATE_TIME)
     }
 }
@@ -110,6 +114,34 @@ impl Drop for Instance {
         if !self.launched {
             // If it fails, the next start removes it.
             let _ = forget(&self.folder, &self.groups, SHORT_GATE_TIME);
+        }
+    }
+}
+
+/// Taken by a launcher before it makes anything, and left to its zygotes. An
+/// instance that is being removed gives it to nobody.
+pub(crate) fn hold(folder: &Path) -> io::Result<Flock<File>> {
+    lock(&folder.join(LAUNCHER))?.ok_or_else(|| io::Error::other("the instance is being removed"))
+}
+
+/// Kills what lives in the groups, removes them, and waits until launcher and
+/// zygotes are gone: one that is dying may be in the middle of making a group,
+/// which would come after its own removal. `None` if the folder is gone.
+fn outlast(folder: &Path, groups: impl Fn() -> io::Result<Vec<PathBuf>>) -> io::Result<Option<Flock<File>>> {
+    let deadline = Instant::now() + END_TIME;
+    loop {
+        groups()?.iter().for_each(|group| destroy(group));
+        let last = match lock(&folder.join(LAUNCHER)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            last => last?,
+        };
+        match last {
+            Some(lock) => {
+                groups()?.iter().for_each(|group| destroy(group));
+                return Ok(Some(lock));
+            }
+            None if Instant::now() < deadline => drop(nix::poll::poll(&mut [], 2u8)),
+            None => return Err(io::Error::other("its launcher does not end")),
         }
     }
 }
@@ -240,11 +272,9 @@ fn sweep(state: &Path) -> io::Result<()> {
 /// Removes what one instance left; false if it lives.
 fn bury(folder: &Path, name: &str) -> io::Result<bool> {
     let Some(_lock) = lock(&folder.join(LOCK))? else { return Ok(false) };
-    let groups = noted_groups(folder, name)?;
-    for group in &groups {
-        destroy(group);
-    }
-    if let Some(left) = groups.iter().find(|group| group.exists()) {
+    let groups = || noted_groups(folder, name);
+    let _launcher = outlast(folder, groups)?;
+    if let Some(left) = groups()?.first() {
         return Err(io::Error::other(format!("{} can't be removed", left.display())));
     }
     match fs::remove_dir_all(folder) {
@@ -254,7 +284,7 @@ fn bury(folder: &Path, name: &str) -> io::Result<bool> {
     }
 }
 
-/// The cgroups that an instance noted. Whatever the note says, what is not a
+/// The cgroups that an instance noted and that are there. Whatever the note says, what is not a
 /// cgroup of this very instance is passed over.
 fn noted_groups(folder: &Path, name: &str) -> io::Result<Vec<PathBuf>> {
     let note = match open_plain(&folder.join(CGROUPS), File::options().read(true)) {

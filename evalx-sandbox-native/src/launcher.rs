@@ -5,11 +5,13 @@
 //! It has one thread, never touches what untrusted code made, and ends when
 //! the host does, whose death it learns of by end-of-file on its socket.
 
+use std::fs::File;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
+use nix::fcntl::Flock;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
@@ -18,6 +20,7 @@ use nix::unistd::{Gid, Uid};
 use crate::cgroup::Plan;
 use crate::cgroup::slot::SlotGroup;
 use crate::identity;
+use crate::instance;
 use crate::launch::{LaunchPlan, REQUEST};
 use crate::rootfs::{Layers, Stage};
 use crate::sys;
@@ -40,6 +43,8 @@ struct Child {
 
 struct Launcher {
     plan: LaunchPlan,
+    /// Zygotes hold it too, and drop it nowhere: it is free when all are dead.
+    lock: Flock<File>,
     socket: OwnedFd,
     stage: Stage,
     children: Vec<Child>,
@@ -77,18 +82,16 @@ fn start(socket: OwnedFd) -> io::Result<Launcher> {
     let socket = ManuallyDrop::new(socket);
     let plan = LaunchPlan::from_arguments(std::env::args_os().skip(1))
         .ok_or_else(|| io::Error::other("the launcher's arguments are not understood"))?;
-    let stage = match prepare(&plan) {
+    let lock = instance::hold(plan.folder.parent().unwrap_or(&plan.folder))?;
+    let stage = prepare(&plan).and_then(|stage| announce(socket.as_raw_fd(), &stage).map(|()| stage));
+    let stage = match stage {
         Ok(stage) => stage,
         Err(error) => {
-            remove_rest(&plan);
+            remove_rest(&plan, lock);
             return Err(error);
         }
     };
-    if let Err(error) = announce(socket.as_raw_fd(), &stage) {
-        remove_rest(&plan);
-        return Err(error);
-    }
-    Ok(Launcher { plan, socket: ManuallyDrop::into_inner(socket), stage, children: Vec::new() })
+    Ok(Launcher { plan, lock, socket: ManuallyDrop::into_inner(socket), stage, children: Vec::new() })
 }
 
 fn prepare(plan: &LaunchPlan) -> io::Result<Stage> {
@@ -106,22 +109,24 @@ fn prepare(plan: &LaunchPlan) -> io::Result<Stage> {
 /// Says that slots can be asked for, and hands over the folder of artifacts.
 fn announce(socket: RawFd, stage: &Stage) -> io::Result<()> {
     let layers = if stage.layers == Layers::Overlay { "overlay" } else { "bind" };
-    let store = std::fs::File::open(stage.store())?;
+    let store = File::open(stage.store())?;
     let text = format!("ready {layers} {}\n", sys::landlock_version());
     Ok(sys::send(socket, text.as_bytes(), store.as_raw_fd())?)
 }
 
 /// Removes what the plan has on this machine, when no zygote lives.
-fn remove_rest(plan: &LaunchPlan) {
+fn remove_rest(plan: &LaunchPlan, lock: Flock<File>) {
     let name = format!("evalx.{}", plan.instance);
     let groups: Vec<_> = plan.cgroup.folders().iter().map(|base| base.join(&name)).collect();
     for group in &groups {
         crate::cgroup::slot::remove_tree(group);
     }
     let _ = nix::mount::umount2(&plan.folder, nix::mount::MntFlags::MNT_DETACH);
+    // Nothing more is made; whoever removes the instance too need not wait.
+    drop(lock);
     if let Some(folder) = plan.folder.parent() {
         // If it fails, the host or the next start removes it.
-        let _ = crate::instance::forget(folder, &groups, PATIENCE / 2);
+        let _ = instance::forget(folder, &groups, PATIENCE / 2);
     }
 }
 
@@ -303,8 +308,9 @@ impl Launcher {
         while !self.children.is_empty() {
             self.bury(self.children.len() - 1);
         }
-        remove_rest(&self.plan);
-        self.say("gone\n");
+        let Self { plan, lock, socket, .. } = self;
+        remove_rest(&plan, lock);
+        let _ = sys::send(socket.as_raw_fd(), b"gone\n", -1);
     }
 }
 

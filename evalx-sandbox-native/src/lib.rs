@@ -114,6 +114,7 @@ mod config;
 mod error;
 mod files;
 mod fleet;
+mod fleets;
 mod identity;
 mod instance;
 mod landlock;

@@ -1,10 +1,11 @@
 //! [`Slot`]: the host's end of a zygote and its cells.
 
 use std::io::IoSlice;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream as StdStream;
 use std::sync::Arc;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessage, MsgFlags, Shutdown, send, sendmsg, shutdown};
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
@@ -70,6 +71,13 @@ impl Slot {
             Ok(_) => Err(NativeError::SlotDied),
             Err(error) => Err(NativeError::Talk(error.into())),
         }
+    }
+
+    /// Whether the zygote and its cell are known to be dead.
+    pub(crate) fn has_hung_up(&self) -> bool {
+        let mut ends = [PollFd::new(self.control.as_fd(), PollFlags::empty())];
+        poll(&mut ends, PollTimeout::ZERO).is_ok()
+            && ends[0].revents().is_some_and(|seen| seen.intersects(PollFlags::POLLHUP | PollFlags::POLLERR))
     }
 
     /// Has another cell made, for one more step of the session.

@@ -11,9 +11,16 @@ use std::time::{Duration, Instant};
 pub(crate) struct Process {
     pub(crate) pid: i32,
     pub(crate) parent: i32,
-    session: i32,
-    /// Whether it is the launcher, a fork of it, or a cell.
-    own: bool,
+    role: Role,
+}
+
+/// What a process is there for, as far as it shows from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Launcher,
+    Zygote,
+    /// A cell, a program, or a child of one.
+    Other,
 }
 
 /// Where the sandboxes of one host process show.
@@ -51,8 +58,9 @@ impl Traces {
             if !own && !member() {
                 continue;
             }
-            if let Some((parent, session)) = living(pid) {
-                found.push(Process { pid, parent, session, own });
+            if let Some(parent) = living(pid) {
+                let role = if own { role(pid) } else { Role::Other };
+                found.push(Process { pid, parent, role });
             }
         }
         found
@@ -60,20 +68,17 @@ impl Traces {
 
     /// The launchers, of which each sandbox has one.
     pub(crate) fn launchers(&self) -> Vec<i32> {
-        let all = self.processes();
-        let is_known = |pid: i32| all.iter().any(|process| process.pid == pid);
-        // A cell whose zygote is dying has no known parent either, but leads no session.
-        all.iter()
-            .filter(|process| process.own && process.session == process.pid && !is_known(process.parent))
-            .map(|process| process.pid)
-            .collect()
+        self.playing(Role::Launcher)
     }
 
-    /// The launchers' children, of which each slot has one.
+    /// Their children, of which each slot has one.
     pub(crate) fn zygotes(&self) -> Vec<i32> {
-        let launchers = self.launchers();
-        let all = self.processes();
-        all.iter().filter(|process| launchers.contains(&process.parent)).map(|process| process.pid).collect()
+        self.playing(Role::Zygote)
+    }
+
+    fn playing(&self, role: Role) -> Vec<i32> {
+        let all = self.processes().into_iter();
+        all.filter(|process| process.role == role).map(|process| process.pid).collect()
     }
 
     /// Cgroups of its instances, in every hierarchy.
@@ -106,13 +111,13 @@ impl Traces {
     pub(crate) fn gone(&self) -> Result<(), String> {
         let mut left = String::new();
         let (launchers, zygotes) = (self.launchers(), self.zygotes());
-        for process in self.processes() {
-            let role = match process.pid {
+        for Process { pid, parent, .. } in self.processes() {
+            let role = match pid {
                 pid if launchers.contains(&pid) => "launcher",
                 pid if zygotes.contains(&pid) => "zygote",
                 _ => "process",
             };
-            let _ = write!(left, "\n  {role} {} of {}", process.pid, process.parent);
+            let _ = write!(left, "\n  {role} {pid} of {parent}");
         }
         for path in self.groups().into_iter().chain(self.folders()) {
             let _ = write!(left, "\n  {}", path.display());
@@ -124,8 +129,8 @@ impl Traces {
     }
 }
 
-/// The parent and the session, unless the process has ended.
-fn living(pid: i32) -> Option<(i32, i32)> {
+/// The parent, unless the process has ended.
+fn living(pid: i32) -> Option<i32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name may have spaces and parentheses of its own.
     let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_whitespace();
@@ -133,7 +138,20 @@ fn living(pid: i32) -> Option<(i32, i32)> {
     if matches!(state, "Z" | "X") {
         return None;
     }
-    Some((fields.next()?.parse().ok()?, fields.nth(1)?.parse().ok()?))
+    fields.next()?.parse().ok()
+}
+
+/// What a process that has not executed since it was a fork of a launcher is:
+/// a launcher is in the host's PID namespace, a zygote the first of one below,
+/// and what a zygote makes is one deeper still.
+fn role(pid: i32) -> Role {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+    match ids.split_whitespace().collect::<Vec<_>>().as_slice() {
+        [_] => Role::Launcher,
+        [_, "1"] => Role::Zygote,
+        _ => Role::Other,
+    }
 }
 
 fn cgroup_mounts() -> BTreeSet<PathBuf> {
