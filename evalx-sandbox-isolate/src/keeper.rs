@@ -73,6 +73,8 @@ pub(crate) struct End {
     pub(crate) status: Option<ExitStatus>,
     /// From the opening of the gate to isolate's end.
     pub(crate) wall_time: Duration,
+    /// CPU time that the box's groups had counted before.
+    pub(crate) setting_up: Duration,
 }
 
 enum Order {
@@ -108,6 +110,7 @@ impl Keeper {
             stopping_since: None,
             next: Instant::now(),
             opened: None,
+            setting_up: Duration::ZERO,
         };
         boxes.spawn(async move {
             let end = task.attend().await;
@@ -142,7 +145,7 @@ impl Keeper {
         let mut end = self.end.clone();
         let ended = end.wait_for(Option::is_some).await.ok().and_then(|end| *end);
         // There is none only if the runtime ends, and all with it.
-        ended.unwrap_or(End { status: None, wall_time: Duration::ZERO })
+        ended.unwrap_or(End { status: None, wall_time: Duration::ZERO, setting_up: Duration::ZERO })
     }
 }
 
@@ -193,6 +196,8 @@ struct Task {
     next: Instant,
     /// When the program was let go.
     opened: Option<Instant>,
+    /// CPU time that was counted before.
+    setting_up: Duration,
 }
 
 impl Task {
@@ -204,7 +209,7 @@ impl Task {
                 biased;
                 status = self.run.0.wait() => {
                     let wall_time = self.opened.map_or(Duration::ZERO, |opened| opened.elapsed());
-                    return End { status: status.ok(), wall_time };
+                    return End { status: status.ok(), wall_time, setting_up: self.setting_up };
                 }
                 Some(order) = self.orders.recv() => match order {
                     Order::Stop => self.stopping = true,
@@ -251,6 +256,9 @@ impl Task {
     /// Lets the program go, once isolate is ready for it.
     fn open(&mut self) {
         let Some(pid) = self.run.pid() else { return };
+        // Mounts and the like, which isolate makes as a member of the group:
+        // the program has not begun to run.
+        self.setting_up = self.cpu_time().unwrap_or_default();
         match self.bounds.gate.open_for(pid) {
             Ok(None) => self.next = Instant::now() + SOON,
             Ok(Some(stderr)) => {
@@ -282,8 +290,13 @@ impl Task {
 
     /// What is left of the CPU time, if that can be known.
     fn left_of_cpu(&self) -> Option<Duration> {
-        let used = self.bounds.groups.as_ref()?.cpu_time(self.bounds.number)?;
+        let used = self.cpu_time()?.saturating_sub(self.setting_up);
         Some(self.bounds.cpu_time.saturating_sub(used))
+    }
+
+    /// What the box's groups have counted, if there are any.
+    fn cpu_time(&self) -> Option<Duration> {
+        self.bounds.groups.as_ref()?.cpu_time(self.bounds.number)
     }
 
     fn signal(&self, number: i32) {

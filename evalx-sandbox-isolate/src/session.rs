@@ -158,7 +158,7 @@ impl IsolateSession {
             }
             Ok(Seen {
                 meta,
-                figures,
+                figures: figures.map(|figures| figures.without(end.setting_up)),
                 wall_time: end.wall_time,
                 stopped,
                 space: used.work.space().map_err(IsolateError::Files)?,
