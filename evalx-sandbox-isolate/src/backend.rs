@@ -95,7 +95,7 @@ impl IsolateSandbox {
             groups: trial.groups,
             first_owner: trial.first_owner,
             state,
-            pids: if on_v2 { None } else { starter::v1_folder() },
+            group_folders: if on_v2 { Vec::new() } else { starter::v1_folders() },
             readable: config.readable.iter().chain(&config.toolchains).cloned().collect(),
             path,
             range,

@@ -49,8 +49,8 @@ pub(crate) struct Common {
     /// The user of box 0.
     pub(crate) first_owner: Owner,
     pub(crate) state: State,
-    /// Where pids groups are made, on cgroup v1.
-    pub(crate) pids: Option<PathBuf>,
+    /// Where groups of boxes are made, on cgroup v1.
+    pub(crate) group_folders: Vec<PathBuf>,
     pub(crate) readable: Vec<PathBuf>,
     /// Where bare names are looked up.
     pub(crate) path: Vec<PathBuf>,
@@ -301,13 +301,13 @@ impl Common {
     async fn make(&self, lease: Lease) -> Result<ReadyBox, IsolateError> {
         let number = lease.number;
         let owner = self.owner(number);
-        let pids = self.pids.as_ref().map(|folder| starter::v1_group(folder, number));
+        let groups = starter::v1_groups(&self.group_folders, number);
         let host = |what, path: PathBuf| move |source| IsolateError::Host { what, path, source };
-        let note = Note { program: self.installation.program.clone(), pids: pids.clone() };
+        let note = Note::new(self.installation.program.clone(), groups.clone());
         note.write(&lease).map_err(host("what belongs to a box can't be noted in", lease.folder.clone()))?;
-        let starter = match pids {
-            Some(group) => {
-                Starter::counted(group.clone()).map_err(host("a control group can't be made at", group))?
+        let starter = match groups.first().cloned() {
+            Some(first) => {
+                Starter::counted(groups).map_err(host("a control group can't be made at", first))?
             }
             None => Starter::Plain { group: None },
         };

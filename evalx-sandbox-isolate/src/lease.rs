@@ -71,7 +71,8 @@ impl State {
         Ok(Some(Lease { number, folder: self.folder(number), _locks: locks }))
     }
 
-    fn folder(&self, number: u32) -> PathBuf {
+    /// Where what belongs to a box is.
+    pub(crate) fn folder(&self, number: u32) -> PathBuf {
         self.folder.join(number.to_string())
     }
 
