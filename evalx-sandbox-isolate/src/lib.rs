@@ -50,6 +50,7 @@
 //! | shows the host's `/dev`, and inodes that boxes share | a `/dev` of six nodes, and overlays of the host's folders, for each box |
 //! | looks at the clock ten times a second | a clock in front of it, which looks when a limit can first be reached, and asks isolate to stop the program |
 //! | limits processes by `RLIMIT_NPROC`, which tells nobody what it refused | a pids group, into which runs are born |
+//! | leaves the processors to whoever has most processes | on cgroup v1 a cpu group for each box, with equal shares |
 //! | adds the peak of memory of one run to the next of the same box | `--init` for each step, which keeps the session's files, since they are not in isolate's folder |
 //! | gives up a program that has made orphans before it was looked for | a gate, which lets the program go when isolate is ready |
 //! | wants to be called three times | boxes are initialised ahead, and cleaned up behind |
