@@ -35,12 +35,17 @@
 //!
 //! # Crate features
 //!
+//! - **hints**: `HintEngine`, which explains failed compiles and runs. Give it
+//!   to [`Evaluator::with_hints`].
 //! - **native** (default): `NativeSandbox`, which drives Linux namespaces,
 //!   cgroups and seccomp directly. Without it there is no backend.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[doc(inline)]
 pub use evalx_core::*;
+#[cfg(feature = "hints")]
+#[doc(inline)]
+pub use evalx_hints::{Category, HintEngine, LoadError};
 #[cfg(feature = "native")]
 #[doc(inline)]
 pub use evalx_sandbox_native::{Cgroup, Launcher, NativeConfig, NativeSandbox};

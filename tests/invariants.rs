@@ -12,11 +12,12 @@ use serde_json::Value;
 
 /// Each member and the members it may depend on, outside its own tests.
 const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
-    ("evalx", &["evalx-core", "evalx-sandbox-native"]),
+    ("evalx", &["evalx-core", "evalx-hints", "evalx-sandbox-native"]),
     ("evalx-core", &[]),
+    ("evalx-hints", &["evalx-core"]),
     ("evalx-sandbox-native", &["evalx-core"]),
     ("evalx-testkit", &["evalx-core"]),
-    ("evalx-cli", &["evalx-core", "evalx-sandbox-native"]),
+    ("evalx-cli", &["evalx-core", "evalx-hints", "evalx-sandbox-native"]),
 ];
 
 /// What `evalx-core` must not reach even through others.
