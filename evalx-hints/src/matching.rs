@@ -253,6 +253,12 @@ impl<'a> Values<'a> {
                 (position && !["return", "if", "for", "range", "case", "switch", "go", "defer", "else"].contains(&word))
                     .then(|| "type".to_owned())
             }
+            // The name at the column, or behind the dot there.
+            "at_column" => {
+                let column = usize::try_from(self.diagnostic.column).ok()?.checked_sub(1)?;
+                let behind = self.line.get(column..)?.trim_start_matches(['.', ' ', '?', '-', '>', ':']);
+                known(&behind[..behind.find(|c| !is_name(c)).unwrap_or(behind.len())])
+            }
             "call_at_column" => {
                 let column = usize::try_from(self.diagnostic.column).ok()?.checked_sub(1)?;
                 let called = self.line.get(column..)?.split('(').next()?;

@@ -71,7 +71,7 @@ fn is_carets(line: &str) -> bool {
 /// `/box/main.js:2`
 fn header(line: &str) -> Option<(&str, u32)> {
     let (file, number) = line.strip_prefix("file://").unwrap_or(line).rsplit_once(':')?;
-    let plausible = file.starts_with(['/', '[', '.']) || file.contains('.') || file.starts_with("node:");
+    let plausible = file.starts_with(['/', '[', '.', '<']) || file.contains('.') || file.starts_with("node:");
     let plausible = plausible && !file.contains([' ', '(']);
     Some((file, number.parse().ok()?)).filter(|_| plausible)
 }
