@@ -261,7 +261,7 @@ impl<'a> Values<'a> {
             }
             "call_at_column" => {
                 let column = usize::try_from(self.diagnostic.column).ok()?.checked_sub(1)?;
-                let called = self.line.get(column..)?.split('(').next()?;
+                let (called, _) = self.line.get(column..)?.split_once('(')?;
                 let called = called.split("::<").next().unwrap_or(called).trim();
                 let name = called.rsplit(|c| !is_name(c)).next()?;
                 known(name)
@@ -295,8 +295,8 @@ impl<'a> Values<'a> {
             let inside = &rest[at + 1..];
             let end = inside.find('>').filter(|end| inside[..*end].bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
             match end {
-                // Not the name of a group, which a question mark or a P precedes.
-                Some(end) if end > 0 && !pattern.ends_with(['?', 'P']) => {
+                // Not the name of a group: `(?<name>…)`.
+                Some(end) if end > 0 && !pattern.ends_with("(?") => {
                     pattern.push_str(&regex::escape(&self.get(&inside[..end])?));
                     rest = &inside[end + 1..];
                 }
