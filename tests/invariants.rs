@@ -12,6 +12,7 @@ use serde_json::Value;
 
 /// Each member and the members it may depend on, outside its own tests.
 const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
+    ("evalx-benches", &[]),
     ("evalx", &["evalx-core", "evalx-hints", "evalx-sandbox-native"]),
     ("evalx-core", &[]),
     ("evalx-hints", &["evalx-core"]),

@@ -7,6 +7,8 @@ mod error;
 mod facts;
 mod language;
 mod matching;
+#[cfg(test)]
+mod pages;
 mod parse;
 mod rule;
 mod rulebook;

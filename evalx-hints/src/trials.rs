@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
-use evalx_core::{HintProvider, HintRequest, Outcome, Phase, Signal};
+use evalx_core::{Hint, HintProvider, HintRequest, Outcome, Phase, Signal};
 
 use crate::builtin::{FILES, files};
 use crate::diagnostic::Diagnostic;
@@ -24,7 +24,7 @@ fn none(what: &str, wrong: &[String]) {
 }
 
 /// Each file with its rules.
-fn rules() -> Vec<(&'static str, Rule)> {
+pub(crate) fn rules() -> Vec<(&'static str, Rule)> {
     let mut all = Vec::new();
     for file in FILES.iter().filter(|file| file.name != "words") {
         let name = format!("{}/{}.toml", file.folder, file.name);
@@ -121,28 +121,31 @@ fn endings() -> Vec<(Phase, Outcome)> {
     all
 }
 
+/// What is said first about a rule's example, for each way it may have ended.
+pub(crate) fn explanations(engine: &HintEngine, folder: &str, rule: &Rule) -> Vec<Hint> {
+    let of_any_compiler = rule.tool.0.iter().any(|tool| tool == "compiler");
+    let language = if of_any_compiler { "fortran" } else { language_of(folder) };
+    let first = |(phase, outcome): (Phase, Outcome)| {
+        let request = HintRequest::new(language, phase)
+            .with_outcome(outcome)
+            .with_output(rule.example.as_bytes(), rule.example.as_bytes())
+            .with_source(&rule.source_file, rule.source.as_bytes());
+        engine.hints(&request).into_iter().next()
+    };
+    endings().into_iter().filter_map(first).collect()
+}
+
 #[test]
 fn every_rule_explains_its_example() {
     let engine = HintEngine::new();
-    let endings = endings();
     let mut wrong = Vec::new();
     for (folder, rule) in rules() {
-        let of_any_compiler = rule.tool.0.iter().any(|tool| tool == "compiler");
-        let language = if of_any_compiler { "fortran" } else { language_of(folder) };
         if rule.example.is_empty() && folder != "any" {
             wrong.push(format!("{}: it has no example", rule.id));
             continue;
         }
-        let explained: Vec<String> = endings
-            .iter()
-            .filter_map(|(phase, outcome)| {
-                let request = HintRequest::new(language, *phase)
-                    .with_outcome(outcome.clone())
-                    .with_output(rule.example.as_bytes(), rule.example.as_bytes())
-                    .with_source(&rule.source_file, rule.source.as_bytes());
-                engine.hints(&request).into_iter().next().map(|hint| hint.rule)
-            })
-            .collect();
+        let explained: Vec<String> =
+            explanations(&engine, folder, &rule).into_iter().map(|hint| hint.rule).collect();
         if !explained.contains(&rule.id) {
             let others: HashSet<_> = explained.into_iter().filter(|id| !id.starts_with("any/")).collect();
             wrong.push(format!("{}: its example is explained by {others:?}", rule.id));
