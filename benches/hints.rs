@@ -1,6 +1,5 @@
 //! How long does it take to explain a failure: a usual one, one with a mebibyte
 //! of output, and the first in a language, whose rules are compiled for it?
-#![expect(missing_docs, reason = "criterion's macro makes a public function")]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use evalx_core::{HintProvider, HintRequest, Outcome, Phase};

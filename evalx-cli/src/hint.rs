@@ -144,7 +144,8 @@ fn explain(engine: &HintEngine, arguments: &Arguments) -> Result<Vec<Hint>, Fail
         PhaseArgument::Compile => Phase::Compile,
         PhaseArgument::Run => Phase::Run,
     };
-    let mut request = HintRequest::new(&language, phase).with_output(&stdout, &stderr).with_source(&name, &source);
+    let mut request =
+        HintRequest::new(&language, phase).with_output(&stdout, &stderr).with_source(&name, &source);
     let end = arguments.exit_code.map(ProgramEnd::Code).or(arguments.signal.map(ProgramEnd::Signal));
     request = with_end(request, end, arguments.timed_out, arguments.oom_killed);
     Ok(engine.hints(&request))
@@ -189,7 +190,8 @@ fn explain_record(engine: &HintEngine, record: &Record) -> Result<Vec<Hint>, Str
     };
     let stdout = bytes(&record.stdout_b64, &record.stdout)?;
     let stderr = bytes(&record.stderr_b64, &record.stderr)?;
-    let signal = record.signal.as_deref().map(str::parse::<Signal>).transpose().map_err(|error| error.to_string())?;
+    let signal =
+        record.signal.as_deref().map(str::parse::<Signal>).transpose().map_err(|error| error.to_string())?;
     let request = HintRequest::new(&record.language, record.phase.unwrap_or(Phase::Run))
         .with_output(&stdout, &stderr)
         .with_source(
@@ -217,7 +219,17 @@ mod tests {
         let hint = &answer["hints"][0];
         assert_eq!(hint["category"], "undefined-name");
         assert_eq!(hint["line"], 1);
-        for field in ["rule", "title", "explanation", "suggestion", "identifier", "file", "column", "documentation", "confidence"] {
+        for field in [
+            "rule",
+            "title",
+            "explanation",
+            "suggestion",
+            "identifier",
+            "file",
+            "column",
+            "documentation",
+            "confidence",
+        ] {
             assert!(hint.get(field).is_some(), "{field} is missing");
         }
     }

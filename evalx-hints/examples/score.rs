@@ -23,7 +23,8 @@ use judging::{Tally, answer, judge, string, text};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
-    let failures = arguments.iter().position(|argument| argument == "--failures").map(|at| arguments.remove(at));
+    let failures =
+        arguments.iter().position(|argument| argument == "--failures").map(|at| arguments.remove(at));
     let engine = HintEngine::new();
     engine.warm_up(HintEngine::languages());
     let mut tally = Tally::default();

@@ -70,13 +70,16 @@ fn pages() -> BTreeMap<String, String> {
 fn page(category: &Category, rules: &[(&'static str, Rule)], engine: &HintEngine) -> String {
     let mut page = format!("# {}\n\n{}: {}.\n", category.slug, category.group, category.meaning);
     for (folder, name) in NAMES {
-        let mut of_folder = rules.iter().filter(|(at, rule)| at == folder && rule.category == category.slug).peekable();
+        let mut of_folder =
+            rules.iter().filter(|(at, rule)| at == folder && rule.category == category.slug).peekable();
         if of_folder.peek().is_none() {
             continue;
         }
         let _ = write!(page, "\n## {name}\n");
         for (folder, rule) in of_folder {
-            if let Some(hint) = explanations(engine, folder, rule).into_iter().find(|hint| hint.rule == rule.id) {
+            if let Some(hint) =
+                explanations(engine, folder, rule).into_iter().find(|hint| hint.rule == rule.id)
+            {
                 write_example(&mut page, rule, &hint);
             }
         }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 /// How many of the records that ask for something got it.
 #[derive(Debug, Default)]
-pub struct Tally(pub BTreeMap<&'static str, (usize, usize)>);
+pub(crate) struct Tally(pub(crate) BTreeMap<&'static str, (usize, usize)>);
 
 impl Tally {
     fn count(&mut self, what: &'static str, right: bool) -> bool {
@@ -21,12 +21,12 @@ impl Tally {
 }
 
 /// The text of a field.
-pub fn string(value: &Value) -> String {
+pub(crate) fn string(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
 /// The hints for a record.
-pub fn answer(engine: &HintEngine, record: &Value) -> Vec<Hint> {
+pub(crate) fn answer(engine: &HintEngine, record: &Value) -> Vec<Hint> {
     let [language, file, source, stdout, stderr] =
         ["language", "source_file", "source", "stdout", "stderr"].map(|key| string(&record[key]));
     let phase = if record["phase"] == "compile" { Phase::Compile } else { Phase::Run };
@@ -52,12 +52,12 @@ pub fn answer(engine: &HintEngine, record: &Value) -> Vec<Hint> {
 }
 
 /// The text of a hint.
-pub fn text(hint: &Hint) -> String {
+pub(crate) fn text(hint: &Hint) -> String {
     format!("{}\n{}\n{}", hint.title, hint.explanation, hint.suggestion.as_deref().unwrap_or_default())
 }
 
 /// What is wrong with the answer.
-pub fn judge(expect: &Value, hints: &[Hint], tally: &mut Tally) -> Vec<String> {
+pub(crate) fn judge(expect: &Value, hints: &[Hint], tally: &mut Tally) -> Vec<String> {
     let mut wrong = Vec::new();
     if expect["no_hint"] == true {
         if !tally.count("silence", hints.is_empty()) {
@@ -76,9 +76,8 @@ pub fn judge(expect: &Value, hints: &[Hint], tally: &mut Tally) -> Vec<String> {
         }
         return vec!["no hint".to_owned()];
     };
-    let strings = |key: &str| -> Vec<String> {
-        expect[key].as_array().into_iter().flatten().map(string).collect()
-    };
+    let strings =
+        |key: &str| -> Vec<String> { expect[key].as_array().into_iter().flatten().map(string).collect() };
     let matches = |pattern: &String| {
         let pattern = RegexBuilder::new(pattern).case_insensitive(true).dot_matches_new_line(true).build();
         pattern.is_ok_and(|pattern| pattern.is_match(&text(hint)))
@@ -88,13 +87,18 @@ pub fn judge(expect: &Value, hints: &[Hint], tally: &mut Tally) -> Vec<String> {
             wrong.push(format!("{what}: {said} [{}]", hint.rule));
         }
     };
-    let category = hint.category == string(&expect["category"]) || strings("also_ok").contains(&hint.category);
+    let category =
+        hint.category == string(&expect["category"]) || strings("also_ok").contains(&hint.category);
     check("category", category, format!("{} for {}", hint.category, string(&expect["category"])));
     let (must, must_not) = (strings("must_mention"), strings("must_not_mention"));
     let concept = (must.is_empty() || must.iter().any(matches)) && !must_not.iter().any(matches);
     check("concept", concept, format!("{:?} for {must:?} not {must_not:?}", text(hint)));
     if let Some(identifier) = expect["identifier"].as_str() {
-        check("identifier", hint.identifier.as_deref() == Some(identifier), format!("{:?} for {identifier}", hint.identifier));
+        check(
+            "identifier",
+            hint.identifier.as_deref() == Some(identifier),
+            format!("{:?} for {identifier}", hint.identifier),
+        );
     }
     if let Some(line) = expect["line"].as_u64() {
         check("line", hint.line.map(u64::from) == Some(line), format!("{:?} for {line}", hint.line));
