@@ -107,9 +107,10 @@ impl Scene<'_> {
 
     fn hint(&self, compiled: &CompiledRule, diagnostic: &Diagnostic, values: &Values<'_>) -> Option<Hint> {
         let value = |name: &str| values.get(name);
-        let mut hint = Hint::new(&compiled.rule.id, compiled.category.slug, compiled.title.render(&value)?);
-        hint.explanation = compiled.explanation.render(&value)?;
-        hint.suggestion = compiled.suggestions.iter().find_map(|text| text.render(&value));
+        let mut hint =
+            Hint::new(&compiled.rule.id, compiled.category.slug, tidy(&compiled.title.render(&value)?));
+        hint.explanation = tidy(&compiled.explanation.render(&value)?);
+        hint.suggestion = compiled.suggestions.iter().find_map(|text| Some(tidy(&text.render(&value)?)));
         hint.identifier = compiled.identifier.render(&value).filter(|name| !name.is_empty());
         hint.confidence = compiled.rule.confidence;
         self.place(&mut hint, compiled, diagnostic, values);
@@ -147,6 +148,22 @@ impl Scene<'_> {
             hint.file = (!file.is_empty()).then(|| clip(file, 200).to_owned());
         }
     }
+}
+
+/// Mends what an omitted part leaves behind: spaces that meet, a sentence that
+/// begins with a small letter.
+fn tidy(text: &str) -> String {
+    let mut tidy = String::with_capacity(text.len());
+    for c in text.trim().chars() {
+        if c != ' ' || !tidy.ends_with(' ') {
+            tidy.push(c);
+        }
+    }
+    if let Some(first) = tidy.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    // A message that is quoted at the end of a sentence may bring its own stop.
+    tidy.replace(".. ", ". ").trim_end_matches("..").to_owned() + if tidy.ends_with("..") { "." } else { "" }
 }
 
 /// Cuts what is longer than a hint may be, the least important first.
