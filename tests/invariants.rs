@@ -18,6 +18,10 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("evalx-queue", &[]),
     ("evalx", &["evalx-core", "evalx-sandbox-isolate", "evalx-sandbox-native"]),
     ("evalx-sandbox-isolate", &["evalx-core"]),
+    ("evalx-benches", &[]),
+    ("evalx", &["evalx-core", "evalx-hints", "evalx-sandbox-native"]),
+    ("evalx-core", &[]),
+    ("evalx-hints", &["evalx-core"]),
     ("evalx-sandbox-native", &["evalx-core"]),
     ("evalx-testkit", &["evalx-core", "evalx-queue"]),
     ("evalx-cli", &["evalx-core", "evalx-queue", "evalx-sandbox-native"]),
@@ -25,6 +29,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("evalx-webhook", &[]),
     ("evalx-cli", &["evalx-core", "evalx-sandbox-native"]),
     ("evalx-cli", &["evalx", "evalx-core", "evalx-sandbox-isolate", "evalx-sandbox-native"]),
+    ("evalx-cli", &["evalx-core", "evalx-hints", "evalx-sandbox-native"]),
 ];
 
 /// What `evalx-core` must not reach even through others.
