@@ -37,10 +37,15 @@
 //!
 //! - **native** (default): `NativeSandbox`, which drives Linux namespaces,
 //!   cgroups and seccomp directly. Without it there is no backend.
+//! - **queue**: the module [`queue`], with the queue in memory and the worker.
+//! - **redis**: `queue::RedisQueue`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[doc(inline)]
 pub use evalx_core::*;
+#[cfg(feature = "queue")]
+#[doc(inline)]
+pub use evalx_queue as queue;
 #[cfg(feature = "native")]
 #[doc(inline)]
 pub use evalx_sandbox_native::{Cgroup, Launcher, NativeConfig, NativeSandbox};

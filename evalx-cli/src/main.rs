@@ -17,6 +17,7 @@ mod interrupt;
 mod languages;
 mod limits;
 mod live;
+mod queue;
 mod report;
 mod resolve;
 mod run;
@@ -59,6 +60,8 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Lists the languages, with their versions here or what to install.
     Languages(languages::Arguments),
+    /// Looks into a queue on Redis, and tends its dead letters.
+    Queue(queue::Arguments),
     /// Prints the completions of a shell.
     Completions(completions::Arguments),
 }
@@ -71,6 +74,7 @@ impl Command {
             Self::Bench(arguments) => arguments.json,
             Self::Doctor(arguments) => arguments.json,
             Self::Languages(arguments) => arguments.json,
+            Self::Queue(arguments) => arguments.json,
             Self::Completions(_) => false,
         }
     }
@@ -82,6 +86,7 @@ impl Command {
             Self::Bench(arguments) => bench::run(arguments, console).await,
             Self::Doctor(arguments) => doctor::run(arguments, console).await,
             Self::Languages(arguments) => languages::run(arguments, console).await,
+            Self::Queue(arguments) => queue::run(arguments, console).await,
             Self::Completions(arguments) => completions::run(&arguments, console),
         }
     }

@@ -85,6 +85,8 @@ mod id;
 mod job;
 mod label;
 mod memory;
+#[cfg(feature = "metrics")]
+mod observed;
 mod queue;
 #[cfg(feature = "redis")]
 mod redis;
@@ -104,6 +106,8 @@ pub use ext::QueueExt;
 pub use id::{BlobId, JobId, WorkerId};
 pub use job::{Claimed, Lease, NewJob, Priority};
 pub use memory::MemoryQueue;
+#[cfg(feature = "metrics")]
+pub use observed::Observed;
 pub use queue::{DynQueue, Queue};
 #[cfg(feature = "redis")]
 pub use redis::{RedisConfig, RedisQueue};
