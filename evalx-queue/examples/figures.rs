@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use evalx_queue::{
-    DynQueue, JobId, MemoryQueue, NewJob, Outcome, Queue, QueueConfig, RedisConfig, RedisQueue, Settlement, Worker,
-    WorkerConfig, WorkerId, handler_fn,
+    DynQueue, JobId, MemoryQueue, NewJob, Outcome, Queue, QueueConfig, RedisConfig, RedisQueue, Settlement,
+    Worker, WorkerConfig, WorkerId, handler_fn,
 };
 use evalx_testkit::{RedisOptions, RedisServer};
 use tokio::runtime::Runtime;
@@ -131,7 +131,10 @@ fn floor(server: &RedisServer) -> f64 {
     let text = ask(&["BRPOPLPUSH", "mylist", "other", "1"]);
     server.ask(&["DEL", "mylist", "other"]).unwrap();
     let line = text.lines().last().unwrap_or_default();
-    line.split("\",\"").nth(1).and_then(|number| number.trim_matches('"').parse().ok()).expect("it prints CSV")
+    line.split("\",\"")
+        .nth(1)
+        .and_then(|number| number.trim_matches('"').parse().ok())
+        .expect("it prints CSV")
 }
 
 async fn enqueue_all(queue: &DynQueue) -> f64 {
@@ -203,7 +206,8 @@ async fn latency(server: &RedisServer) {
             async { Outcome::done("") }
         })
     };
-    let worker = Worker::start(Arc::clone(&queue), handler, WorkerConfig::default().with_slots(WORKERS)).unwrap();
+    let worker =
+        Worker::start(Arc::clone(&queue), handler, WorkerConfig::default().with_slots(WORKERS)).unwrap();
     let (mut accepting, mut sent) = (Vec::new(), std::collections::HashMap::new());
     let mut ticks = tokio::time::interval(Duration::from_millis(5));
     for job in jobs(COUNT) {
@@ -221,7 +225,11 @@ async fn latency(server: &RedisServer) {
     let mut starting: Vec<_> = begun.lock().unwrap().iter().map(|(id, at)| *at - sent[id]).collect();
     let accepting = &mut accepting[..];
     println!("  enqueue at 200/s            p50 {:.2?}, p99 {:.2?}", at(accepting, 50), at(accepting, 99));
-    println!("  enqueue to handler          p50 {:.2?}, p99 {:.2?}", at(&mut starting, 50), at(&mut starting, 99));
+    println!(
+        "  enqueue to handler          p50 {:.2?}, p99 {:.2?}",
+        at(&mut starting, 50),
+        at(&mut starting, 99)
+    );
 }
 
 /// A million jobs of one kilobyte in the queue.
@@ -282,14 +290,19 @@ fn million() {
         .await;
         timed("cancel", &|| {
             call(&queue, |queue| async move {
-                let page = queue.list(&evalx_queue::ListQuery::new(evalx_queue::JobState::Ready).with_limit(1)).await;
+                let page = queue
+                    .list(&evalx_queue::ListQuery::new(evalx_queue::JobState::Ready).with_limit(1))
+                    .await;
                 queue.cancel(page.unwrap().jobs[0].id).await.unwrap();
             })
         })
         .await;
     });
     let slow = server.ask(&["SLOWLOG", "LEN"]).unwrap();
-    println!("  calls over 5 ms             {}", slow.lines().next().unwrap_or_default().trim_start_matches(':'));
+    println!(
+        "  calls over 5 ms             {}",
+        slow.lines().next().unwrap_or_default().trim_start_matches(':')
+    );
 }
 
 /// A call that is measured.

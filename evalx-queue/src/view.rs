@@ -133,7 +133,7 @@ pub struct JobView {
     pub cancel_requested: bool,
     /// About how many jobs will have been begun when it is, with itself, while it is ready.
     pub position: Option<u64>,
-    /// What its worker left for whoever asks.
+    /// What its worker left for whoever asks. Not in a list: two hundred of them might be large.
     #[serde(serialize_with = "as_text")]
     pub result: Option<Bytes>,
     /// Why attempts have failed: the last [`AttemptError::MOST`] errors.
@@ -225,7 +225,7 @@ impl ListQuery {
 
 /// A page of jobs. Ended ones come latest first, active ones by the end of
 /// their leases, delayed ones by when they are due, and ready ones by priority
-/// and since when they are.
+/// and since when they are. They come without their results.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Page {
