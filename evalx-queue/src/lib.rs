@@ -72,6 +72,8 @@
 //! # Crate features
 //!
 //! - **redis**: `RedisQueue`, durable, shared by any number of processes.
+//! - **tls**: `rediss://` addresses, checked against the certificates of the
+//!   system (or of `SSL_CERT_FILE`).
 //! - **metrics**: what is observed is told to the `metrics` facade. Which
 //!   exporter is installed is the application's choice.
 #![cfg_attr(docsrs, feature(doc_cfg))]
