@@ -40,9 +40,11 @@
 //! - **native** (default): `NativeSandbox`, which drives Linux namespaces,
 //!   cgroups and seccomp directly.
 //! - **isolate**: `IsolateSandbox`, which drives the `isolate` program.
+//! - **queue**: the module `queue`, with the queue in memory and the worker.
+//! - **redis**: `queue::RedisQueue`.
 //!
-//! Without either there is no backend. [`Backends`] chooses among them, by the
-//! environment if that is wanted, and has one fall back on another.
+//! Without native or isolate there is no backend. [`Backends`] chooses among
+//! them, by the environment if that is wanted, and has one fall back on another.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backends;
@@ -60,6 +62,9 @@ pub use evalx_sandbox_isolate::{ControlGroups, IsolateConfig, IsolateSandbox};
 #[cfg(feature = "hints")]
 #[doc(inline)]
 pub use evalx_hints::{Category, HintEngine, LoadError};
+#[cfg(feature = "queue")]
+#[doc(inline)]
+pub use evalx_queue as queue;
 #[cfg(feature = "native")]
 #[doc(inline)]
 pub use evalx_sandbox_native::{Cgroup, Launcher, NativeConfig, NativeSandbox};

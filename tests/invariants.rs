@@ -12,24 +12,20 @@ use serde_json::Value;
 
 /// Each member and the members it may depend on, outside its own tests.
 const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
-    ("evalx", &["evalx-core", "evalx-queue", "evalx-sandbox-native"]),
-    ("evalx-core", &[]),
-    // The queue knows jobs as bytes: no sandbox, and not even the words of one.
-    ("evalx-queue", &[]),
-    ("evalx", &["evalx-core", "evalx-sandbox-isolate", "evalx-sandbox-native"]),
-    ("evalx-sandbox-isolate", &["evalx-core"]),
+    ("evalx", &["evalx-core", "evalx-hints", "evalx-queue", "evalx-sandbox-isolate", "evalx-sandbox-native"]),
     ("evalx-benches", &[]),
-    ("evalx", &["evalx-core", "evalx-hints", "evalx-sandbox-native"]),
     ("evalx-core", &[]),
     ("evalx-hints", &["evalx-core"]),
+    // The queue knows jobs as bytes: no sandbox, and not even the words of one.
+    ("evalx-queue", &[]),
+    ("evalx-sandbox-isolate", &["evalx-core"]),
     ("evalx-sandbox-native", &["evalx-core"]),
     ("evalx-testkit", &["evalx-core", "evalx-queue"]),
-    ("evalx-cli", &["evalx-core", "evalx-queue", "evalx-sandbox-native"]),
-    ("evalx-testkit", &["evalx-core"]),
     ("evalx-webhook", &[]),
-    ("evalx-cli", &["evalx-core", "evalx-sandbox-native"]),
-    ("evalx-cli", &["evalx", "evalx-core", "evalx-sandbox-isolate", "evalx-sandbox-native"]),
-    ("evalx-cli", &["evalx-core", "evalx-hints", "evalx-sandbox-native"]),
+    (
+        "evalx-cli",
+        &["evalx", "evalx-core", "evalx-hints", "evalx-queue", "evalx-sandbox-isolate", "evalx-sandbox-native"],
+    ),
 ];
 
 /// What `evalx-core` must not reach even through others.

@@ -44,6 +44,8 @@ pub(crate) enum Failure {
     },
     /// The sandbox could not do its job, or refused the request.
     Sandbox(evalx_core::Error),
+    /// The queue can't be reached, or refused the request.
+    Queue(evalx_queue::Error),
     /// The machine refused something that has nothing to do with sandboxes.
     Host {
         /// What was attempted.
@@ -69,6 +71,14 @@ impl Failure {
         match self {
             Self::Usage { .. } => ErrorKind::InvalidRequest,
             Self::Sandbox(error) => error.kind(),
+            Self::Queue(error) => match error.kind() {
+                evalx_queue::ErrorKind::InvalidRequest | evalx_queue::ErrorKind::NotFound => {
+                    ErrorKind::InvalidRequest
+                }
+                evalx_queue::ErrorKind::Unsupported => ErrorKind::Unsupported,
+                evalx_queue::ErrorKind::Internal => ErrorKind::Internal,
+                _ => ErrorKind::Unavailable,
+            },
             Self::Host { .. } | Self::Interrupted => ErrorKind::Unavailable,
         }
     }
@@ -77,6 +87,7 @@ impl Failure {
     pub(crate) fn hint(&self) -> Option<&str> {
         match self {
             Self::Sandbox(error) => error.mend(),
+            Self::Queue(error) => error.mend(),
             Self::Usage { .. } | Self::Host { .. } | Self::Interrupted => None,
         }
     }
@@ -98,6 +109,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Usage { message } => f.write_str(message),
             Self::Sandbox(error) => f.write_str(&error.chain()),
+            Self::Queue(error) => f.write_str(&error.chain()),
             Self::Host { message, source } => write!(f, "{message}: {source}"),
             Self::Interrupted => f.write_str("interrupted"),
         }
@@ -107,6 +119,12 @@ impl fmt::Display for Failure {
 impl From<evalx_core::Error> for Failure {
     fn from(error: evalx_core::Error) -> Self {
         Self::Sandbox(error)
+    }
+}
+
+impl From<evalx_queue::Error> for Failure {
+    fn from(error: evalx_queue::Error) -> Self {
+        Self::Queue(error)
     }
 }
 

@@ -18,6 +18,7 @@ mod interrupt;
 mod languages;
 mod limits;
 mod live;
+mod queue;
 mod report;
 mod resolve;
 mod run;
@@ -62,6 +63,8 @@ enum Command {
     Languages(languages::Arguments),
     /// Explains an error output: what went wrong, where, and what to try.
     Hint(hint::Arguments),
+    /// Looks into a queue on Redis, and tends its dead letters.
+    Queue(queue::Arguments),
     /// Prints the completions of a shell.
     Completions(completions::Arguments),
 }
@@ -75,6 +78,7 @@ impl Command {
             Self::Doctor(arguments) => arguments.json,
             Self::Languages(arguments) => arguments.json,
             Self::Hint(arguments) => arguments.json,
+            Self::Queue(arguments) => arguments.json,
             Self::Completions(_) => false,
         }
     }
@@ -87,6 +91,7 @@ impl Command {
             Self::Doctor(arguments) => doctor::run(arguments, console).await,
             Self::Languages(arguments) => languages::run(arguments, console).await,
             Self::Hint(arguments) => hint::run(&arguments, console),
+            Self::Queue(arguments) => queue::run(arguments, console).await,
             Self::Completions(arguments) => completions::run(&arguments, console),
         }
     }

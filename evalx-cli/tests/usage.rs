@@ -19,7 +19,7 @@ fn stderr(output: &Output) -> String {
 
 #[test]
 fn wrong_usage_exits_with_2_and_says_what_is_allowed() {
-    let cases: [(&[&str], &str); 16] = [
+    let cases: [(&[&str], &str); 22] = [
         (&[], "Usage"),
         (&["unknown"], "unrecognized subcommand"),
         (&["exec"], "PROGRAM"),
@@ -36,6 +36,12 @@ fn wrong_usage_exits_with_2_and_says_what_is_allowed() {
         (&["run", "--checker", "fuzzy", "x.py"], "unordered"),
         (&["run", "--test", ":x", "x.py"], "INPUT:EXPECTED"),
         (&["bench", "--runs", "0", "--", "/bin/true"], "--runs"),
+        (&["queue", "stats"], "--redis"),
+        (&["queue", "--redis", "http://127.0.0.1/", "stats"], "redis://"),
+        (&["queue", "--redis", "redis://h", "list", "asleep"], "delayed, ready, active"),
+        (&["queue", "--redis", "redis://h", "list", "dead", "--limit", "0"], "1..=200"),
+        (&["queue", "--redis", "redis://h", "show", "12"], "looks like"),
+        (&["queue", "--redis", "redis://h", "requeue"], "--all-dead"),
     ];
     for (arguments, allowed) in cases {
         let output = evalx(arguments);
@@ -107,7 +113,7 @@ fn variables_choose_a_backend_where_the_command_line_does_not() {
 
 #[test]
 fn every_command_helps_with_examples() {
-    for command in ["exec", "run", "bench", "doctor", "languages", "hint", "completions"] {
+    for command in ["exec", "run", "bench", "doctor", "languages", "hint", "queue", "completions"] {
         let output = evalx(&[command, "--help"]);
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         assert!(stdout(&output).contains("Examples:"), "{command}");

@@ -12,6 +12,9 @@ use crate::{Error, Result};
 /// More is refused, so that no sum of times overflows and a slip of units is seen.
 pub(crate) const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 
+/// The largest payload or blob that can be allowed.
+const LARGEST: usize = 256 << 20;
+
 /// What holds for every job of a queue.
 ///
 /// All processes that share a queue on Redis should have the same; the depth
@@ -182,6 +185,10 @@ impl QueueConfig {
             ("max_payload", self.max_payload as u64),
             ("max_blob", self.max_blob as u64),
         ];
+        // A server keeps no string that is larger.
+        if self.max_payload > LARGEST || self.max_blob > LARGEST {
+            return Err(Error::invalid(format!("max_payload and max_blob may be {LARGEST} bytes at most")));
+        }
         match counts.into_iter().find(|(_, count)| *count == 0) {
             Some((name, _)) => Err(Error::invalid(format!("{name} is 0; it must be 1 or more"))),
             None => Ok(()),

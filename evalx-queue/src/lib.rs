@@ -72,6 +72,8 @@
 //! # Crate features
 //!
 //! - **redis**: `RedisQueue`, durable, shared by any number of processes.
+//! - **tls**: `rediss://` addresses, checked against the certificates of the
+//!   system (or of `SSL_CERT_FILE`).
 //! - **metrics**: what is observed is told to the `metrics` facade. Which
 //!   exporter is installed is the application's choice.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -85,6 +87,8 @@ mod id;
 mod job;
 mod label;
 mod memory;
+#[cfg(feature = "metrics")]
+mod observed;
 mod queue;
 #[cfg(feature = "redis")]
 mod redis;
@@ -104,6 +108,8 @@ pub use ext::QueueExt;
 pub use id::{BlobId, JobId, WorkerId};
 pub use job::{Claimed, Lease, NewJob, Priority};
 pub use memory::MemoryQueue;
+#[cfg(feature = "metrics")]
+pub use observed::Observed;
 pub use queue::{DynQueue, Queue};
 #[cfg(feature = "redis")]
 pub use redis::{RedisConfig, RedisQueue};

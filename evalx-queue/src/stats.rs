@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{Error, Result};
 
@@ -31,6 +31,7 @@ pub struct Stats {
     /// How many tenants have jobs that wait.
     pub tenants_waiting: u64,
     /// Since when the oldest of the ready jobs waits.
+    #[serde(rename = "oldest_ready_seconds", serialize_with = "seconds")]
     pub oldest_ready: Duration,
     /// Attempts that failed and were, or will be, followed by another; ever.
     pub retries: u64,
@@ -39,13 +40,19 @@ pub struct Stats {
     /// Jobs that ended with a result; ever.
     pub completed: u64,
     /// How long a job runs, smoothed over the last ones.
+    #[serde(rename = "average_run_seconds", serialize_with = "seconds")]
     pub average_run: Duration,
     /// How long a job that is enqueued now is likely to wait.
+    #[serde(rename = "expected_wait_seconds", serialize_with = "seconds")]
     pub expected_wait: Duration,
     /// Whether workers get jobs.
     pub paused: bool,
     /// Whether new jobs are refused.
     pub draining: bool,
+}
+
+fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64())
 }
 
 impl Stats {

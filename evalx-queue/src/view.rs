@@ -76,6 +76,7 @@ pub struct AttemptError {
     /// Which attempt, from 1.
     pub attempt: u32,
     /// When that was noticed.
+    #[serde(rename = "at_ms")]
     pub at: Timestamp,
     /// Who had the job.
     pub worker: String,
@@ -109,16 +110,22 @@ pub struct JobView {
     /// The token of its last lease.
     pub token: u64,
     /// When it was accepted.
+    #[serde(rename = "enqueued_at_ms")]
     pub enqueued_at: Timestamp,
     /// When it was last begun.
+    #[serde(rename = "started_at_ms")]
     pub started_at: Option<Timestamp>,
     /// When it ended.
+    #[serde(rename = "finished_at_ms")]
     pub finished_at: Option<Timestamp>,
     /// When it may be begun, while it is delayed.
+    #[serde(rename = "due_at_ms")]
     pub due_at: Option<Timestamp>,
     /// When it may no longer be begun.
+    #[serde(rename = "expires_at_ms")]
     pub expires_at: Option<Timestamp>,
     /// Until when it is kept, once it has ended.
+    #[serde(rename = "kept_until_ms")]
     pub kept_until: Option<Timestamp>,
     /// Who has it, or had it last.
     pub worker: Option<String>,
@@ -126,7 +133,7 @@ pub struct JobView {
     pub cancel_requested: bool,
     /// About how many jobs will have been begun when it is, with itself, while it is ready.
     pub position: Option<u64>,
-    /// What its worker left for whoever asks.
+    /// What its worker left for whoever asks. Not in a list: two hundred of them might be large.
     #[serde(serialize_with = "as_text")]
     pub result: Option<Bytes>,
     /// Why attempts have failed: the last [`AttemptError::MOST`] errors.
@@ -218,7 +225,7 @@ impl ListQuery {
 
 /// A page of jobs. Ended ones come latest first, active ones by the end of
 /// their leases, delayed ones by when they are due, and ready ones by priority
-/// and since when they are.
+/// and since when they are. They come without their results.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Page {

@@ -65,6 +65,7 @@ impl RedisServer {
     ///
     /// # Errors
     /// Text that says why none could be started.
+    #[expect(clippy::needless_pass_by_value, reason = "as a builder reads: `start(RedisOptions::always())`")]
     pub fn start(options: RedisOptions) -> Result<Self, String> {
         let program = find()?;
         let mut last = String::new();
@@ -200,10 +201,9 @@ fn spawn(program: &PathBuf, options: &RedisOptions, port: u16, folder: &TempDir)
 fn ask(port: u16, words: &[&str]) -> std::io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&(Ipv4Addr::LOCALHOST, port).into(), Duration::from_secs(1))?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    let mut command = format!("*{}\r\n", words.len());
-    for word in words {
-        command.push_str(&format!("${}\r\n{word}\r\n", word.len()));
-    }
+    let count = words.len();
+    let words: String = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len())).collect();
+    let command = format!("*{count}\r\n{words}");
     stream.write_all(command.as_bytes())?;
     // QUIT has the server close the connection after the answer.
     stream.write_all(b"*1\r\n$4\r\nQUIT\r\n")?;

@@ -172,7 +172,6 @@ impl Machine {
         if let Some(job) = self.job(id, now) {
             return Admission::Duplicate { id, state: job.state };
         }
-        self.forget(id);
         let tenant: Arc<str> = self.name(&new.tenant);
         if let Some(admission) = self.known(&tenant, &new, now) {
             return admission;
@@ -187,6 +186,8 @@ impl Machine {
             return Admission::BlobGone { blob: *blob };
         }
         new.blobs.iter().for_each(|blob| self.blobs.pin(*blob));
+        // One of this id whose time is up, and which may have had the same blobs.
+        self.forget(id);
         let language = self.label(&new.language);
         let key = new.idempotency.map(|idempotency| {
             let until = now + millis(self.config.idempotency_ttl);

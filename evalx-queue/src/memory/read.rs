@@ -64,7 +64,9 @@ impl Machine {
         };
         let skip = usize::try_from(query.offset).unwrap_or(usize::MAX);
         let take = usize::try_from(query.limit).unwrap_or(usize::MAX);
-        let jobs = ids.skip(skip).take(take).filter_map(|id| self.view(id, now)).collect();
+        let jobs =
+            ids.skip(skip).take(take).filter_map(|id| Some(JobView { result: None, ..self.view(id, now)? }));
+        let jobs = jobs.collect();
         Page { jobs, total: self.count(query.state, now) }
     }
 

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -41,6 +41,10 @@ pub(crate) struct Process(Child);
 
 impl Process {
     pub(crate) fn start(part: &Part<'_>) -> Self {
+        Self::start_with(part, &[])
+    }
+
+    pub(crate) fn start_with(part: &Part<'_>, environment: &[(&str, &Path)]) -> Self {
         let program = std::env::current_exe().expect("this program has a path");
         let mut command = Command::new(program);
         command
@@ -49,6 +53,7 @@ impl Process {
             .env(NAME, part.name)
             .env(CONFIG, serde_json::to_string(part.config).expect("a configuration has JSON"))
             .env(NUMBER, part.number.to_string());
+        command.envs(environment.iter().copied());
         if let Some(log) = part.log {
             command.env(LOG, log);
         }
@@ -142,6 +147,7 @@ pub(crate) fn play(role: &str) {
         match role {
             "worker" => work(queue, number, log).await,
             "producer" => produce(queue, number).await,
+            "greeter" => drop(queue.enqueue(produced(number)).await.expect("it is accepted")),
             window => fall(queue, window, number).await,
         }
     });

@@ -15,7 +15,7 @@ pub(crate) async fn jumps(_: Stage) {
     let server = server(RedisOptions::volatile());
     let redis = Arc::new(connect(&server.url(), "jumps", patient_config()).await);
     let ledger = Ledger::default();
-    let mut now = 1_700_000_000_000;
+    let mut now = super::child::wall();
     redis.set_time(Some(Timestamp::from_millis(now))).await.unwrap();
     let worker = Worker::start(
         Arc::clone(&redis) as _,

@@ -126,9 +126,9 @@ pub(crate) async fn producers(stage: Stage) {
         }
         assert!(there == 0 || there == 50, "{there} of 50 jobs of one batch are there");
         if there == 0 {
-            absent += 1
+            absent += 1;
         } else {
-            whole += 1
+            whole += 1;
         }
         queue.enqueue(produced(number)).await.unwrap();
         assert_eq!(queue.stats().await.unwrap().ready, number * 50);

@@ -10,6 +10,8 @@
 //! This program is also its own children: started with [`child::ROLE`] in the
 //! environment it is a worker or a producer, to be killed.
 
+#![expect(clippy::unwrap_used, reason = "a test panics where something does not hold")]
+
 mod child;
 mod clocks;
 mod kills;
@@ -20,6 +22,8 @@ mod outages;
 mod proxy;
 mod rounds;
 mod stage;
+#[cfg(feature = "tls")]
+mod tls;
 mod zombies;
 
 use std::process::ExitCode;
@@ -75,6 +79,8 @@ fn main() -> ExitCode {
         trial("f15_rolling_restarts_count_no_attempt", rounds::restarts),
         trial("f16_nothing_is_left_over", rounds::soak),
         trial("an_idle_worker_is_quiet", limits::idle),
+        #[cfg(feature = "tls")]
+        trial("a_server_is_spoken_to_by_tls", tls::speaks),
         trial("what_is_no_server_is_an_error", limits::no_server),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()

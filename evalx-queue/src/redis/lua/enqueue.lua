@@ -39,6 +39,11 @@ local function admit(at)
     end
     -- From here on all is written, in an order in which the first write is
     -- refused if there is no memory: then nothing was.
+    for blob in string.gmatch(blobs, '%S+') do
+        call('HINCRBY', P .. ':pins', blob, 1)
+        call('PERSIST', P .. ':b:' .. blob)
+    end
+    -- One of this id whose time is up, and which may have had the same blobs.
     if call('EXISTS', key) == 1 then forget(id) end
     local ordinal = call('HINCRBY', P .. ':ctl', 'ordinal', 1)
     local fields = {'t', tenant, 'l', language, 'p', level, 'n', ordinal, 'q', now, 'v', now, 'm', ARGV[at + 8],
@@ -65,10 +70,6 @@ local function admit(at)
     if used_key then
         local till = string.format('%.0f', now + idempotency_ttl)
         call('SET', used_key, id .. ' ' .. till .. ' ' .. ARGV[at + 5], 'PX', idempotency_ttl)
-    end
-    for blob in string.gmatch(blobs, '%S+') do
-        call('HINCRBY', P .. ':pins', blob, 1)
-        call('PERSIST', P .. ':b:' .. blob)
     end
     enter(tenant, language)
     if delay > 0 then

@@ -1,0 +1,49 @@
+//! A server that is spoken to by TLS, and one whose certificate nobody vouches for.
+
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use evalx_queue::{ErrorKind, Queue as _, QueueConfig, RedisConfig, RedisQueue};
+use evalx_testkit::{RedisOptions, RedisServer};
+
+use super::child::{Part, Process};
+use super::stage::{Stage, figure, queue};
+
+pub(crate) async fn speaks(_: Stage) {
+    let folder = tempfile::tempdir().unwrap();
+    let (key, certificate) = (folder.path().join("key.pem"), folder.path().join("certificate.pem"));
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-nodes", "-newkey", "rsa:2048", "-days", "2", "-subj", "/CN=evalx"])
+        .args(["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"])
+        .arg("-keyout")
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .stderr(Stdio::null())
+        .status();
+    if !made.is_ok_and(|status| status.success()) {
+        figure("not run: there is no openssl to make a certificate");
+        return;
+    }
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let (key, trusted) = (key.to_str().unwrap(), certificate.to_str().unwrap());
+    let options = RedisOptions::volatile()
+        .with_arguments(["--tls-port", &port, "--tls-auth-clients", "no", "--tls-key-file", key])
+        .with_arguments(["--tls-cert-file", trusted, "--tls-ca-cert-file", trusted]);
+    let Ok(server) = RedisServer::start(options) else {
+        figure("not run: this server was built without TLS");
+        return;
+    };
+    let url = format!("rediss://127.0.0.1:{port}/");
+    let config = QueueConfig::default();
+    let (plain, name) = queue(&server, config.clone()).await;
+    // What the system vouches for is read once by a process, so a child is told.
+    let part = Part { role: "greeter", url: &url, name: &name, config: &config, number: 1, log: None };
+    let mut greeter = Process::start_with(&part, &[("SSL_CERT_FILE", &certificate)]);
+    greeter.ended().await;
+    assert_eq!(plain.stats().await.unwrap().ready, 50, "the jobs have come by TLS");
+    let stranger = RedisConfig::new(&url).with_patience(Duration::from_millis(200));
+    let error = RedisQueue::connect(stranger).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+}
