@@ -56,15 +56,15 @@ pub use choice::Choice;
 
 #[doc(inline)]
 pub use evalx_core::*;
-#[cfg(feature = "isolate")]
-#[doc(inline)]
-pub use evalx_sandbox_isolate::{ControlGroups, IsolateConfig, IsolateSandbox};
 #[cfg(feature = "hints")]
 #[doc(inline)]
 pub use evalx_hints::{Category, HintEngine, LoadError};
 #[cfg(feature = "queue")]
 #[doc(inline)]
 pub use evalx_queue as queue;
+#[cfg(feature = "isolate")]
+#[doc(inline)]
+pub use evalx_sandbox_isolate::{ControlGroups, IsolateConfig, IsolateSandbox};
 #[cfg(feature = "native")]
 #[doc(inline)]
 pub use evalx_sandbox_native::{Cgroup, Launcher, NativeConfig, NativeSandbox};

@@ -24,7 +24,14 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("evalx-webhook", &[]),
     (
         "evalx-cli",
-        &["evalx", "evalx-core", "evalx-hints", "evalx-queue", "evalx-sandbox-isolate", "evalx-sandbox-native"],
+        &[
+            "evalx",
+            "evalx-core",
+            "evalx-hints",
+            "evalx-queue",
+            "evalx-sandbox-isolate",
+            "evalx-sandbox-native",
+        ],
     ),
 ];
 
