@@ -2,7 +2,8 @@
 
 use std::sync::OnceLock;
 
-use regex::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
+use regex::bytes::{RegexSet, RegexSetBuilder};
+use regex::{Regex, RegexBuilder};
 
 use crate::category::Category;
 use crate::error::{LoadError, Problem};
@@ -20,7 +21,8 @@ const PATTERNS: usize = 256 << 20;
 pub(crate) struct RuleBook {
     pub(crate) rules: Vec<CompiledRule>,
     pub(crate) vocabulary: Vocabulary,
-    /// All patterns of messages, so that one pass finds who may match.
+    /// All patterns of messages, so that one pass finds who may match: on bytes,
+    /// since the tables of Unicode would make it a hundred times as large.
     messages: RegexSet,
     /// For each pattern, its rule.
     owners: Vec<usize>,
@@ -66,6 +68,38 @@ pub(crate) fn compile(pattern: &str) -> Result<Regex, regex::Error> {
     RegexBuilder::new(pattern).multi_line(true).size_limit(PATTERN).build()
 }
 
+/// A pattern on bytes that matches at least what this one matches: a letter
+/// beyond ASCII is any byte beyond ASCII.
+fn bytewise(pattern: &str) -> String {
+    let mut bytewise = String::with_capacity(pattern.len());
+    let mut in_class = false;
+    let mut characters = pattern.chars();
+    while let Some(c) = characters.next() {
+        match c {
+            '\\' => match characters.next() {
+                Some('w') if in_class => bytewise.push_str(r"\w\x80-\xFF"),
+                Some('w') => bytewise.push_str(r"[\w\x80-\xFF]"),
+                // Where words end beyond ASCII, bytes can't tell.
+                Some('b') if !in_class => {}
+                Some(escaped) => bytewise.extend(['\\', escaped]),
+                None => bytewise.push('\\'),
+            },
+            '[' if !in_class => {
+                in_class = true;
+                bytewise.push('[');
+            }
+            ']' if in_class && !bytewise.ends_with('[') && !bytewise.ends_with("[^") => {
+                in_class = false;
+                bytewise.push(']');
+            }
+            // A class has no place for a character of several bytes.
+            c if in_class && !c.is_ascii() => bytewise.push_str(r"\x80-\xFF"),
+            c => bytewise.push(c),
+        }
+    }
+    bytewise
+}
+
 /// Reads a file of rules and checks everything but the patterns.
 pub(crate) fn parse_rules(language: &str, text: &str) -> Result<Vec<Rule>, LoadError> {
     let file: RuleFile =
@@ -85,7 +119,7 @@ impl RuleBook {
         for (index, rule) in rules.iter().enumerate() {
             for pattern in &rule.messages {
                 owners.push(index);
-                patterns.push(pattern.text.as_str());
+                patterns.push(bytewise(&pattern.text));
             }
         }
         let messages =
@@ -102,7 +136,7 @@ impl RuleBook {
     /// The rules whose message patterns allow this message, in order.
     pub(crate) fn candidates(&self, message: &str) -> impl Iterator<Item = &CompiledRule> {
         let mut matched = vec![false; self.rules.len()];
-        for pattern in self.messages.matches(message) {
+        for pattern in self.messages.matches(message.as_bytes()) {
             matched[self.owners[pattern]] = true;
         }
         self.rules
