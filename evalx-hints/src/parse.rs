@@ -116,26 +116,26 @@ impl Parsers {
     fn parse_language(self, report: &Report<'_>) -> Vec<Diagnostic> {
         let compile = report.is_compile();
         match self {
-            Self::C if compile => first(vec![gnu::parse(report, "gcc"), linker::parse(report)]),
+            Self::C if compile => or(gnu::parse(report, "gcc"), || linker::parse(report)),
             Self::C => native::parse(report),
             Self::Rust if compile => rustc::parse(report),
-            Self::Rust => first(vec![rustc::parse_panic(report), native::parse(report)]),
+            Self::Rust => or(rustc::parse_panic(report), || native::parse(report)),
             Self::Go if compile => go::parse(report),
-            Self::Go => first(vec![go::parse_panic(report), go::parse(report)]),
+            Self::Go => or(go::parse_panic(report), || go::parse(report)),
             Self::Swift if compile => gnu::parse(report, "swiftc"),
-            Self::Swift => first(vec![swift::parse(report), native::parse(report)]),
+            Self::Swift => or(swift::parse(report), || native::parse(report)),
             Self::Java if compile => javac::parse(report),
             // `java Main.java` compiles first.
-            Self::Java => first(vec![jvm::parse(report), javac::parse(report)]),
+            Self::Java => or(jvm::parse(report), || javac::parse(report)),
             Self::Kotlin if compile => kotlinc::parse(report),
             Self::Kotlin => jvm::parse(report),
             Self::Haskell if compile => ghc::parse(report),
-            Self::Haskell => first(vec![ghc::parse_runtime(report), native::parse(report)]),
+            Self::Haskell => or(ghc::parse_runtime(report), || native::parse(report)),
             Self::CSharp if compile => tsc::parse(report),
             Self::CSharp => dotnet::parse(report),
             Self::TypeScript if compile => tsc::parse(report),
             // `ts-node` and `tsx` report errors of types when they run.
-            Self::TypeScript => first(vec![node::parse(report), tsc::parse(report)]),
+            Self::TypeScript => or(node::parse(report), || tsc::parse(report)),
             Self::Node => node::parse(report),
             Self::Python => python::parse(report),
             Self::Ruby => ruby::parse(report),
@@ -149,7 +149,7 @@ impl Parsers {
     }
 }
 
-/// What the first of several parsers that found anything found.
-fn first(found: Vec<Vec<Diagnostic>>) -> Vec<Diagnostic> {
-    found.into_iter().find(|found| !found.is_empty()).unwrap_or_default()
+/// What one parser found, or else another.
+fn or(found: Vec<Diagnostic>, other: impl FnOnce() -> Vec<Diagnostic>) -> Vec<Diagnostic> {
+    if found.is_empty() { other() } else { found }
 }

@@ -2,7 +2,8 @@
 
 use std::sync::OnceLock;
 
-use regex::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
+use regex::bytes::{RegexSet, RegexSetBuilder};
+use regex::{Regex, RegexBuilder};
 
 use crate::category::Category;
 use crate::error::{LoadError, Problem};
@@ -20,7 +21,8 @@ const PATTERNS: usize = 256 << 20;
 pub(crate) struct RuleBook {
     pub(crate) rules: Vec<CompiledRule>,
     pub(crate) vocabulary: Vocabulary,
-    /// All patterns of messages, so that one pass finds who may match.
+    /// All patterns of messages, so that one pass finds who may match: on bytes,
+    /// since the tables of Unicode would make it a hundred times as large.
     messages: RegexSet,
     /// For each pattern, its rule.
     owners: Vec<usize>,
@@ -66,6 +68,45 @@ pub(crate) fn compile(pattern: &str) -> Result<Regex, regex::Error> {
     RegexBuilder::new(pattern).multi_line(true).size_limit(PATTERN).build()
 }
 
+/// A pattern on bytes that matches at least what this one matches: wherever it
+/// may take a character beyond ASCII, this takes any bytes beyond ASCII.
+fn bytewise(pattern: &str) -> String {
+    const BEYOND: &str = r"|[\x80-\xFF]+)";
+    let mut bytewise = String::with_capacity(2 * pattern.len());
+    let mut in_class = false;
+    let mut characters = pattern.chars().peekable();
+    while let Some(c) = characters.next() {
+        match c {
+            '\\' => match characters.next() {
+                Some(escaped @ ('w' | 'W' | 'D' | 'S')) if !in_class => {
+                    bytewise.extend(["(?:\\", escaped.encode_utf8(&mut [0; 4]), BEYOND]);
+                }
+                // Where a word ends beyond ASCII, bytes can't tell.
+                Some('b') if !in_class => {}
+                Some(escaped) => bytewise.extend(['\\', escaped]),
+                None => bytewise.push('\\'),
+            },
+            '[' if !in_class => {
+                in_class = true;
+                bytewise.push_str("(?:[");
+                for first in ['^', ']'] {
+                    bytewise.extend(characters.next_if_eq(&first));
+                }
+            }
+            ']' if in_class => {
+                in_class = false;
+                bytewise.push(']');
+                bytewise.push_str(BEYOND);
+            }
+            '.' if !in_class => bytewise.extend(["(?:.", BEYOND]),
+            // The alternative behind the class takes it.
+            c if in_class && !c.is_ascii() => bytewise.push_str(r"\xFF"),
+            c => bytewise.push(c),
+        }
+    }
+    bytewise
+}
+
 /// Reads a file of rules and checks everything but the patterns.
 pub(crate) fn parse_rules(language: &str, text: &str) -> Result<Vec<Rule>, LoadError> {
     let file: RuleFile =
@@ -88,21 +129,24 @@ impl RuleBook {
                 patterns.push(pattern.text.as_str());
             }
         }
-        let messages =
-            RegexSetBuilder::new(&patterns).multi_line(true).size_limit(PATTERNS).build().map_err(
-                |source| Problem::Pattern {
-                    rule: "all of a language".to_owned(),
-                    field: "match",
-                    source: Box::new(source),
-                },
-            )?;
+        let build = |patterns: Vec<String>, unicode: bool| {
+            RegexSetBuilder::new(patterns).multi_line(true).unicode(unicode).size_limit(PATTERNS).build()
+        };
+        // A host's pattern may have what bytes can't say, such as `\p{L}`.
+        let messages = build(patterns.iter().map(|pattern| bytewise(pattern)).collect(), false)
+            .or_else(|_| build(patterns.iter().map(|pattern| (*pattern).to_owned()).collect(), true))
+            .map_err(|source| Problem::Pattern {
+                rule: "all of a language".to_owned(),
+                field: "match",
+                source: Box::new(source),
+            })?;
         Ok(Self { rules, vocabulary, messages, owners })
     }
 
     /// The rules whose message patterns allow this message, in order.
     pub(crate) fn candidates(&self, message: &str) -> impl Iterator<Item = &CompiledRule> {
         let mut matched = vec![false; self.rules.len()];
-        for pattern in self.messages.matches(message) {
+        for pattern in self.messages.matches(message.as_bytes()) {
             matched[self.owners[pattern]] = true;
         }
         self.rules
@@ -170,5 +214,36 @@ impl CompiledRule {
             })?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn book(pattern: &str) -> RuleBook {
+        let rule = Rule {
+            id: "x/y".to_owned(),
+            category: "undefined-name".to_owned(),
+            message: crate::rule::OneOrMany(vec![pattern.to_owned()]),
+            ..Rule::default()
+        };
+        RuleBook::new(vec![rule], Vocabulary::default()).unwrap()
+    }
+
+    #[test]
+    fn names_beyond_ascii_are_found() {
+        for pattern in [
+            r"^name '(?<name>\w+)' is",
+            r"name '[\w.]+'",
+            r"\bname '[^']+'",
+            r"'\p{L}+'",
+            "'grö[äß]e'",
+            "gr.ße",
+            "gr[^x]ße",
+        ] {
+            assert_eq!(book(pattern).candidates("name 'größe' is not defined").count(), 1, "{pattern}");
+            assert_eq!(book(pattern).candidates("nothing").count(), 0, "{pattern}");
+        }
     }
 }

@@ -64,7 +64,8 @@ const PIECES: &[&str] = &[
 fn outcome() -> impl Strategy<Value = Outcome> {
     prop_oneof![
         (1..256i32).prop_map(Outcome::Exited),
-        (1..32i32).prop_map(|number| Outcome::Signaled(Signal::from_number(number).unwrap())),
+        (1..32i32)
+            .prop_map(|number| Outcome::Signaled(Signal::from_number(number).expect("1 to 31 are signals"))),
         Just(Outcome::WallTimeLimit),
         Just(Outcome::MemoryLimit),
         Just(Outcome::ForbiddenSyscall("`x`\n".to_owned())),

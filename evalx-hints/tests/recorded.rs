@@ -15,9 +15,9 @@ use serde_json::Value;
 fn records() -> Vec<Value> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recorded");
     let mut records = Vec::new();
-    for file in fs::read_dir(folder).unwrap() {
-        let text = fs::read_to_string(file.unwrap().path()).unwrap();
-        records.extend(text.lines().map(|line| serde_json::from_str(line).unwrap()));
+    for file in fs::read_dir(folder).expect("the folder is there") {
+        let text = fs::read_to_string(file.expect("an entry").path()).expect("UTF-8");
+        records.extend(text.lines().map(|line| serde_json::from_str(line).expect("JSON")));
     }
     assert!(records.len() > 150, "only {} records", records.len());
     records
