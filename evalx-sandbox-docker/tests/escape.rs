@@ -1,0 +1,9 @@
+//! The escape suite on containers.
+
+mod rig;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    rig::suite(evalx_testkit::escape::cases()).main()
+}
