@@ -134,7 +134,13 @@ impl Meter {
             user: now.user.saturating_sub(before.user),
             system: now.system.saturating_sub(before.system),
             memory: now.memory.saturating_sub(before.memory),
-            memory_peak: now.memory_peak.saturating_sub(before.memory),
+            // The kernel charges in batches: a small program may take no more than
+            // what the cell's last one has left, and yet has used something.
+            memory_peak: if self.own {
+                now.memory_peak
+            } else {
+                now.memory_peak.saturating_sub(before.memory)
+            },
             oom_kills: now.oom_kills.saturating_sub(before.oom_kills),
             // Of a group that lives on, the peak may be an earlier step's.
             processes_peak: if self.own {

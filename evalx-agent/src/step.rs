@@ -13,7 +13,7 @@ use rustix::termios::{Winsize as Size, tcsetwinsize};
 use crate::cell::{Cell, EXECUTE, End, Word};
 use crate::meter::Meter;
 use crate::outbox::{Outbox, never_wait};
-use crate::wire::{Ended, FromAgent, Order, Stopped, Streams};
+use crate::wire::{Ended, FromAgent, OUTPUT_WINDOW, Order, Stopped, Streams};
 use crate::workspace::Disk;
 use crate::{Failure, at};
 
@@ -53,6 +53,8 @@ pub(crate) struct Step {
     order: Order,
     stdin: Input,
     outputs: [Output; 2],
+    /// Output that the host has not taken yet.
+    untaken: usize,
     began: Instant,
     wall: Option<Duration>,
     stopped: Stopped,
@@ -94,6 +96,7 @@ impl Step {
                 Output { file: stdout, read: 0, stream: FromAgent::Stdout },
                 Output { file: stderr, read: 0, stream: FromAgent::Stderr },
             ],
+            untaken: 0,
             began,
             wall: None,
             stopped: Stopped::No,
@@ -112,8 +115,11 @@ impl Step {
         if let Some(file) = &self.stdin.file {
             sources.push((Source::Stdin, file.as_fd(), false, !self.stdin.waiting.is_empty()));
         }
+        // What a dead program has left in a pipe is read whatever the host does.
+        let running = self.cell.is_some() && self.stopped == Stopped::No;
+        let wait = host_is_slow || (running && self.untaken >= OUTPUT_WINDOW);
         for (index, output) in self.outputs.iter().enumerate() {
-            if let Some(file) = output.file.as_ref().filter(|_| !host_is_slow) {
+            if let Some(file) = output.file.as_ref().filter(|_| !wait) {
                 sources.push((Source::Output(index), file.as_fd(), true, false));
             }
         }
@@ -168,6 +174,7 @@ impl Step {
                 output.read += count as u64;
                 piece.truncate(count.min(usize::try_from(room).unwrap_or(usize::MAX)));
                 if !piece.is_empty() {
+                    self.untaken += piece.len();
                     outbox.push(&(output.stream)(piece));
                 }
                 if output.read > most {
@@ -182,6 +189,11 @@ impl Step {
                 outbox.push(&(output.stream)(Vec::new()));
             }
         }
+    }
+
+    /// The host took so many bytes of output.
+    pub(crate) fn took(&mut self, count: u64) {
+        self.untaken = self.untaken.saturating_sub(usize::try_from(count).unwrap_or(usize::MAX));
     }
 
     /// More stdin from the host.

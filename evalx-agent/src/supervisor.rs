@@ -196,6 +196,7 @@ impl Supervisor {
                     ToAgent::Resize(rows, columns) => step.resize(rows, columns),
                     ToAgent::Cancel => step.stop(Stopped::Cancelled),
                     ToAgent::StdoutUnwanted => step.close_stdout(),
+                    ToAgent::Took(count) => step.took(count),
                     _ => return Err(garbled()),
                 }
             }

@@ -17,6 +17,10 @@ pub const LONGEST: usize = 4 << 20;
 pub const PIECE: usize = 128 << 10;
 /// How many bytes of stdin may be on their way to a program that has not taken them.
 pub const STDIN_WINDOW: usize = 256 << 10;
+/// How many bytes of output may be on their way to a host that has not taken
+/// them: an engine's own buffers would take a mebibyte from a program that
+/// nobody listens to.
+pub const OUTPUT_WINDOW: usize = 256 << 10;
 
 /// What a step's standard streams are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,6 +170,8 @@ pub enum ToAgent {
     Close,
     /// Nobody wants any more stdout: whoever writes on is to be told.
     StdoutUnwanted,
+    /// The host took so many bytes of output.
+    Took(u64),
 }
 
 /// What the agent tells the host.
@@ -241,6 +247,7 @@ impl ToAgent {
             Self::Cancel => message(12),
             Self::Close => message(13),
             Self::StdoutUnwanted => message(14),
+            Self::Took(count) => message(15).number(*count),
         }
         .finish()
     }
@@ -265,6 +272,7 @@ impl ToAgent {
             12 => Self::Cancel,
             13 => Self::Close,
             14 => Self::StdoutUnwanted,
+            15 => Self::Took(parts.number()?),
             _ => return None,
         };
         parts.end(message)
@@ -515,6 +523,7 @@ mod tests {
             ToAgent::Cancel,
             ToAgent::Close,
             ToAgent::StdoutUnwanted,
+            ToAgent::Took(1),
         ];
         let mut inbox = Inbox::default();
         for message in &to {

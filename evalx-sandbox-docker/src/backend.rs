@@ -164,14 +164,15 @@ impl Sandbox for DockerSandbox {
         let mut permit = self.pool.permit().await?;
         let mut last = DockerError::ShutDown;
         for _ in 0..MOST_DEAD {
-            let container = self.pool.take(&image, spec.origin.as_ref()).await?;
-            let engine = self.recipe.engine.clone();
-            let pool = Arc::clone(&self.pool);
-            let begun =
-                Server::begin(container, spec.limits.clone(), spec.origin.clone(), engine, pool, permit)
-                    .await;
+            let container = self.pool.take(&image, spec.origin.as_ref()).await?.spend()?;
+            let (limits, origin) = (spec.limits.clone(), spec.origin.clone());
+            let (engine, pool) = (self.recipe.engine.clone(), Arc::clone(&self.pool));
+            // In a task of its own: if this future is dropped, the session begins
+            // and ends at once, and leaves the container in order.
+            let task = tokio::spawn(Server::begin(container, limits, origin, engine, pool, permit));
+            let begun = task.await.map_err(|error| DockerError::Lost(error.to_string()))?;
             match begun {
-                Ok(server) => return Ok(Box::new(DockerSession::start(server, &spec))),
+                Ok(begun) => return Ok(Box::new(DockerSession::start(begun, &spec))),
                 Err((error @ DockerError::Lost(_), back)) => (last, permit) = (error, back),
                 Err((error, _)) => return Err(error.into()),
             }

@@ -50,20 +50,33 @@ impl Link {
     }
 
     /// Sends a message.
+    ///
+    /// What comes meanwhile is taken: an engine that has lost the container may
+    /// leave the sender waiting for ever, and says so only on the other way.
     pub(crate) async fn send(&mut self, message: &ToAgent) -> Result<(), DockerError> {
         self.check()?;
-        let sent = async {
-            self.input.write_all(&message.encode()).await?;
-            self.input.flush().await
-        };
-        match sent.await {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                // It may have said why before it went.
-                self.drain().await;
-                Err(self.lost(error.to_string()))
+        let bytes = message.encode();
+        let mut rest = &bytes[..];
+        let mut flushed = false;
+        while !flushed {
+            let step = tokio::select! {
+                sent = async {
+                    if rest.is_empty() { self.input.flush().await.map(|()| None) } else { self.input.write(rest).await.map(Some) }
+                } => Ok(sent),
+                output = self.output.next() => Err(output),
+            };
+            match step {
+                Ok(Ok(None)) => flushed = true,
+                Ok(Ok(Some(count))) => rest = &rest[count..],
+                Ok(Err(error)) => {
+                    // It may have said why before it went.
+                    self.drain().await;
+                    return Err(self.lost(error.to_string()));
+                }
+                Err(output) => self.take(output)?,
             }
         }
+        Ok(())
     }
 
     /// The next message.
@@ -88,7 +101,12 @@ impl Link {
     }
 
     async fn more(&mut self) -> Result<(), DockerError> {
-        match self.output.next().await {
+        let output = self.output.next().await;
+        self.take(output)
+    }
+
+    fn take(&mut self, output: Option<Result<LogOutput, bollard::errors::Error>>) -> Result<(), DockerError> {
+        match output {
             Some(Ok(output)) => {
                 match engine::split(output) {
                     Ok(message) => self.inbox.push(&message),

@@ -63,7 +63,7 @@ struct Shelf {
     creating: usize,
     /// In use, and expected back.
     lent: usize,
-    line: VecDeque<oneshot::Sender<Result<Container, DockerError>>>,
+    line: VecDeque<oneshot::Sender<Result<Loan, DockerError>>>,
     failure: Option<String>,
 }
 
@@ -91,6 +91,41 @@ pub(crate) struct Pool {
     changed: Notify,
     /// Told whenever somebody waits in line, so that no pause holds them up.
     hurry: Notify,
+}
+
+/// A container that was taken from the pool. One in which no session was begun
+/// goes back when this is dropped; after [`Loan::spend`] it does not.
+#[derive(Debug)]
+pub(crate) struct Loan {
+    container: Option<Container>,
+    pool: Arc<Pool>,
+}
+
+impl Loan {
+    fn new(container: Container, pool: &Arc<Pool>) -> Self {
+        Self { container: Some(container), pool: Arc::clone(pool) }
+    }
+
+    /// The container, for a session.
+    pub(crate) fn spend(mut self) -> Result<Container, DockerError> {
+        self.container.take().ok_or(DockerError::ShutDown)
+    }
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        if let Some(container) = self.container.take() {
+            let excess = {
+                let mut state = self.pool.state();
+                let closed = state.closed;
+                let shelf = state.shelves.entry(container.image.clone()).or_default();
+                shelf.lent = shelf.lent.saturating_sub(1);
+                if closed { Some(container) } else { shelf.place(container, usize::MAX, &self.pool) }
+            };
+            drop(excess);
+            self.pool.refill();
+        }
+    }
 }
 
 /// The right to have a session open.
@@ -143,7 +178,7 @@ impl Pool {
         self: &Arc<Self>,
         image: &str,
         origin: Option<&Origin>,
-    ) -> Result<Container, DockerError> {
+    ) -> Result<Loan, DockerError> {
         let turn = {
             let mut state = self.state();
             if state.closed {
@@ -155,7 +190,7 @@ impl Pool {
             if let Some(index) = state.parked.iter().position(mine)
                 && let Some(parked) = state.parked.remove(index)
             {
-                return Ok(parked.container);
+                return Ok(Loan::new(parked.container, self));
             }
             let shelf = state.shelves.entry(image.to_owned()).or_default();
             match shelf.spare.pop_front() {
@@ -163,7 +198,7 @@ impl Pool {
                     shelf.lent += 1;
                     drop(state);
                     self.refill();
-                    return Ok(container);
+                    return Ok(Loan::new(container, self));
                 }
                 None => {
                     let (sender, receiver) = oneshot::channel();
@@ -174,8 +209,7 @@ impl Pool {
         };
         self.refill();
         self.hurry.notify_waiters();
-        let container = turn.await.map_err(|_| DockerError::ShutDown)??;
-        Ok(container)
+        turn.await.map_err(|_| DockerError::ShutDown)?
     }
 
     /// Takes back a container whose session is over and left nothing.
@@ -198,7 +232,7 @@ impl Pool {
                 }
                 (Reuse::Sessions(most), _) if container.served < most => {
                     let shelf = state.shelves.entry(container.image.clone()).or_default();
-                    excess = shelf.place(container, self.recipe.config.sessions);
+                    excess = shelf.place(container, self.recipe.config.sessions, self);
                 }
                 _ => excess = Some(container),
             }
@@ -295,7 +329,7 @@ impl Pool {
         self.refill();
     }
 
-    fn deliver(&self, container: Container) -> Option<Container> {
+    fn deliver(self: &Arc<Self>, container: Container) -> Option<Container> {
         let mut state = self.state();
         if state.closed {
             return Some(container);
@@ -303,7 +337,7 @@ impl Pool {
         let shelf = state.shelves.entry(container.image.clone()).or_default();
         shelf.failure = None;
         let most = shelf.target;
-        shelf.place(container, most)
+        shelf.place(container, most, self)
     }
 
     /// Tells one in line that there is no container; whether to try again.
@@ -392,25 +426,25 @@ impl Pool {
 impl Shelf {
     /// Hands a container to the first in line, or keeps it if there are fewer
     /// spares than `most`; what is too much comes back.
-    fn place(&mut self, container: Container, most: usize) -> Option<Container> {
-        let mut container = Ok(container);
+    fn place(&mut self, container: Container, most: usize, pool: &Arc<Pool>) -> Option<Container> {
+        let mut loan = Loan::new(container, pool);
         while let Some(sender) = self.line.pop_front() {
-            match sender.send(container) {
+            match sender.send(Ok(loan)) {
                 Ok(()) => {
                     self.lent += 1;
                     return None;
                 }
-                Err(back) => container = back,
+                Err(Ok(back)) => loan = back,
+                // What was sent is what comes back.
+                Err(Err(_)) => return None,
             }
         }
-        match container {
-            Ok(container) if self.spare.len() < most => {
-                self.spare.push_back(container);
-                None
-            }
-            Ok(container) => Some(container),
-            Err(_) => None,
+        let container = loan.container.take()?;
+        if self.spare.len() < most {
+            self.spare.push_back(container);
+            return None;
         }
+        Some(container)
     }
 }
 

@@ -57,7 +57,8 @@ pub(crate) struct Server {
 pub(crate) type Answered<T> = Result<Result<T>, DockerError>;
 
 impl Server {
-    /// Begins a session in a container.
+    /// Begins a session in a container, and starts the task that serves it;
+    /// where to send requests.
     ///
     /// # Errors
     ///
@@ -69,7 +70,7 @@ impl Server {
         engine: Engine,
         pool: Arc<Pool>,
         permit: Permit,
-    ) -> Result<Self, (DockerError, Permit)> {
+    ) -> Result<mpsc::Sender<Request>, (DockerError, Permit)> {
         let begun = async {
             container.fit(&engine, &limits).await?;
             let open = ToAgent::Open { disk: limits.disk.as_u64(), files: u64::from(limits.files) };
@@ -82,7 +83,10 @@ impl Server {
         match begun.await {
             Ok(()) => {
                 container.served += 1;
-                Ok(Self { container, limits, origin, cell: Cell::None, engine, pool, permit })
+                let server = Self { container, limits, origin, cell: Cell::None, engine, pool, permit };
+                let (requests, receiver) = mpsc::channel(1);
+                tokio::spawn(server.serve(receiver));
+                Ok(requests)
             }
             Err(error) => {
                 pool.lost(&container.image);
@@ -92,7 +96,7 @@ impl Server {
     }
 
     /// Serves until the session is closed or dropped, or its container lost.
-    pub(crate) async fn serve(mut self, mut requests: mpsc::Receiver<Request>) {
+    async fn serve(mut self, mut requests: mpsc::Receiver<Request>) {
         loop {
             let request = tokio::select! {
                 message = self.container.link.next() => {

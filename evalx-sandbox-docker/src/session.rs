@@ -15,13 +15,13 @@ use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::DockerError;
-use crate::serve::{Request, Server};
+use crate::serve::Request;
 use crate::step::Run;
 
 /// Where programs of an image are found.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// How many pieces of output may wait for a slow host.
-const PIECES: usize = 4;
+const PIECES: usize = 1;
 
 /// One session; its container is owned by a task, which this speaks to.
 #[derive(Debug)]
@@ -32,10 +32,8 @@ pub(crate) struct DockerSession {
 }
 
 impl DockerSession {
-    /// Starts the task of a session that has begun.
-    pub(crate) fn start(server: Server, spec: &SessionSpec) -> Self {
-        let (requests, receiver) = mpsc::channel(1);
-        tokio::spawn(server.serve(receiver));
+    /// A session of this spec whose task takes requests here.
+    pub(crate) fn start(requests: mpsc::Sender<Request>, spec: &SessionSpec) -> Self {
         Self { requests, limits: spec.limits.clone(), network: spec.network == Network::Loopback }
     }
 

@@ -91,8 +91,8 @@ enum Next {
     Message(Result<FromAgent, DockerError>),
     Stdin(Bytes),
     Control(Option<Control>),
-    /// A piece was taken.
-    Taken,
+    /// A piece of so many bytes was taken.
+    Taken(usize),
     /// Nobody waits for the step any more.
     Unwanted,
     StdoutUnwanted,
@@ -114,10 +114,12 @@ impl Server {
                 control = async { controls.as_mut()?.recv().await }, if controls.is_some() => Next::Control(control),
                 () = pieces.closed(), if wanted => Next::Unwanted,
                 room = pieces.reserve(), if wanted && piece.is_some() => {
-                    if let (Ok(room), Some(piece)) = (room, piece.take()) {
+                    let piece = piece.take().unwrap_or((OutputStream::Stdout, Bytes::new()));
+                    let count = piece.1.len();
+                    if let Ok(room) = room {
                         room.send(piece);
                     }
-                    Next::Taken
+                    Next::Taken(count)
                 }
                 // A host that is slow to take output is a reason to wait.
                 message = self.container.link.next(), if piece.is_none() => Next::Message(message),
@@ -125,7 +127,8 @@ impl Server {
                 _ = async { stdout_unwanted.as_mut()?.await.ok() }, if stdout_unwanted.is_some() => Next::StdoutUnwanted,
             };
             match next {
-                Next::Taken => {}
+                Next::Taken(0) => {}
+                Next::Taken(count) => self.container.link.send(&ToAgent::Took(count as u64)).await?,
                 Next::Unwanted => {
                     wanted = false;
                     piece = None;
