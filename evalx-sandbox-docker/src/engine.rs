@@ -166,10 +166,6 @@ impl Engine {
         self.within("list containers", self.docker.list_containers(Some(options))).await
     }
 
-    pub(crate) fn docker(&self) -> &Docker {
-        &self.docker
-    }
-
     pub(crate) fn patience(&self) -> Duration {
         self.patience
     }

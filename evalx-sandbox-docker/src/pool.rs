@@ -31,6 +31,10 @@ pub struct PoolStatistics {
     pub shelves: Vec<ShelfStatistics>,
     /// Containers that wait for the next session of their submission.
     pub parked: usize,
+    /// Containers that are being made at this moment.
+    pub making: usize,
+    /// The most that ever were at once.
+    pub most_making: usize,
     /// Sessions that are open.
     pub sessions: usize,
     /// Containers that exist, or may exist, in all.
@@ -76,6 +80,8 @@ struct Parked {
 #[derive(Debug, Default)]
 struct State {
     shelves: HashMap<String, Shelf>,
+    making: usize,
+    most_making: usize,
     parked: VecDeque<Parked>,
     reaping: bool,
     closed: bool,
@@ -125,6 +131,24 @@ impl Drop for Loan {
             drop(excess);
             self.pool.refill();
         }
+    }
+}
+
+/// Counts a container while it is being made.
+struct Making<'a>(&'a Pool);
+
+impl<'a> Making<'a> {
+    fn new(pool: &'a Pool) -> Self {
+        let mut state = pool.state();
+        state.making += 1;
+        state.most_making = state.most_making.max(state.making);
+        Self(pool)
+    }
+}
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        self.0.state().making -= 1;
     }
 }
 
@@ -297,6 +321,7 @@ impl Pool {
         loop {
             let result = {
                 let Ok(_turn) = self.creations.acquire().await else { break };
+                let _count = Making::new(&self);
                 self.recipe.make(&image).await
             };
             match result {
@@ -403,6 +428,8 @@ impl Pool {
         PoolStatistics {
             shelves,
             parked: state.parked.len(),
+            making: state.making,
+            most_making: state.most_making,
             sessions: self.recipe.config.sessions.saturating_sub(self.sessions.available_permits()),
             containers: self.recipe.registry.count(),
         }

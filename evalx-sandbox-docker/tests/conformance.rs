@@ -1,9 +1,9 @@
 //! The conformance suite on containers.
 
-mod rig;
+mod suites;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    rig::suite(evalx_testkit::conformance::cases()).main()
+    suites::suite(evalx_testkit::conformance::cases()).main()
 }

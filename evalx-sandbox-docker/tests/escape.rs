@@ -1,9 +1,9 @@
 //! The escape suite on containers.
 
-mod rig;
+mod suites;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    rig::suite(evalx_testkit::escape::cases()).main()
+    suites::suite(evalx_testkit::escape::cases()).main()
 }

@@ -1,17 +1,16 @@
-//! The sandbox under test, as this machine can have it.
+//! What tests need of this machine: an engine, an image, an agent.
 
 use std::env::consts::ARCH;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
-use evalx_core::{DynSandbox, Error, ErrorKind, Result};
-use evalx_sandbox_docker::{DockerConfig, DockerSandbox, Image, Metering, Reuse, Way};
-use evalx_testkit::{Case, Need, Suite};
+use evalx_core::{Error, ErrorKind, Result};
+use evalx_sandbox_docker::{DockerConfig, Image, Way};
 
 /// The image that tests use unless `EVALX_DOCKER_IMAGE` names another.
 pub(crate) fn image() -> String {
-    std::env::var("EVALX_DOCKER_IMAGE").unwrap_or_else(|_| "evalx/gcc".to_owned())
+    std::env::var("EVALX_DOCKER_IMAGE").unwrap_or_else(|_| "evalx/base".to_owned())
 }
 
 /// The agent that `EVALX_AGENT` names, or one that is built here, once.
@@ -47,27 +46,7 @@ fn build() -> std::result::Result<PathBuf, String> {
     Ok(target.join(triple).join("release/evalx-agent"))
 }
 
-/// A pool that suites share: containers serve many cases, and are reset between them.
+/// Two spares of that image, by that agent.
 pub(crate) fn config() -> Result<DockerConfig> {
-    let config = DockerConfig::new(Image::new(image(), 2))
-        .with_way(Way::AgentAt(agent()?))
-        .with_sessions(16)
-        .with_reuse(Reuse::Sessions(10_000));
-    Ok(match std::env::var("EVALX_DOCKER_METERING").as_deref() {
-        Ok("container") => config.with_metering(Metering::Container),
-        _ => config,
-    })
-}
-
-/// A suite over one sandbox that all its cases share.
-pub(crate) fn suite(cases: Vec<Case>) -> Suite {
-    let suite = Suite::new("docker", cases, || async {
-        let sandbox = DockerSandbox::start(config()?).await?;
-        sandbox.ready().await?;
-        Ok(Arc::new(sandbox) as DynSandbox)
-    });
-    suite.lacking(
-        Need::StrictSyscalls,
-        "a filter that names the refused call needs a listener outside the cell",
-    )
+    Ok(DockerConfig::new(Image::new(image(), 2)).with_way(Way::AgentAt(agent()?)))
 }
