@@ -13,10 +13,13 @@ use serde_json::Value;
 /// Each member and the members it may depend on, outside its own tests.
 const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("evalx", &["evalx-core", "evalx-sandbox-native"]),
+    ("evalx-agent", &[]),
+    ("evalx-benches", &["evalx-core", "evalx-sandbox-docker", "evalx-sandbox-native"]),
     ("evalx-core", &[]),
+    ("evalx-sandbox-docker", &["evalx-agent", "evalx-core"]),
     ("evalx-sandbox-native", &["evalx-core"]),
     ("evalx-testkit", &["evalx-core"]),
-    ("evalx-cli", &["evalx-core", "evalx-sandbox-native"]),
+    ("evalx-cli", &["evalx-agent", "evalx-core", "evalx-sandbox-native"]),
 ];
 
 /// What `evalx-core` must not reach even through others.

@@ -41,10 +41,9 @@ use rustix::thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets};
 
 use crate::codec::{Decoder, Encoder};
 use crate::filter::Filters;
-use crate::guard::SELF;
 use crate::wire::{LONGEST, Order, Streams};
 use crate::workspace::{BOX, enter_cell};
-use crate::{Failure, at};
+use crate::{Failure, at, part};
 
 /// What a cell is called inside.
 const HOSTNAME: &str = "box";
@@ -84,7 +83,7 @@ impl Cell {
     pub(crate) fn start(home: BorrowedFd<'_>) -> Result<Self, Failure> {
         let (control, theirs) = at("make a socket", UnixStream::pair())?;
         at("make a PID namespace", unshare(CloneFlags::CLONE_NEWPID))?;
-        let child = Command::new(SELF).arg("cell").stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).spawn();
+        let child = part("cell").stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).spawn();
         at("go back to the own PID namespace", setns(home, CloneFlags::CLONE_NEWPID))?;
         let child = at("start a cell", child)?;
         at("listen to a cell", control.set_nonblocking(true))?;

@@ -112,6 +112,9 @@ const ON_PROCESSES: &[(libc::c_long, u8)] = &[
     (libc::SYS_ioprio_set, 1),
 ];
 
+/// Calls whose first argument can mean all processes of a user, and how it does.
+const WHOLE_USERS: &[(libc::c_long, u64)] = &[(libc::SYS_setpriority, 2), (libc::SYS_ioprio_set, 3)];
+
 /// Requests of `ioctl` that type into a terminal.
 const TYPING: [u64; 2] = [0x5412, 0x541c];
 
@@ -183,6 +186,10 @@ fn forbidden() -> Result<Rules, Failure> {
     rules.insert(libc::SYS_clone, flags.collect::<Result<_, _>>()?);
     for (call, argument) in ON_PROCESSES {
         rules.insert(*call, vec![rule(&[(*argument, SeccompCmpOp::Eq, 1)])?]);
+    }
+    // The cell has the program's user.
+    for (call, whole_user) in WHOLE_USERS {
+        rules.entry(*call).or_default().push(rule(&[(0, SeccompCmpOp::Eq, *whole_user)])?);
     }
     let typing = TYPING.iter().map(|request| rule(&[(1, SeccompCmpOp::Eq, *request)]));
     rules.insert(libc::SYS_ioctl, typing.collect::<Result<_, _>>()?);

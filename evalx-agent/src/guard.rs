@@ -8,17 +8,14 @@
 //! it go back to it after it has made a cell's.
 
 use std::fs;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::unistd::{getegid, geteuid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
-use crate::{Failure, at};
-
-/// The file that this process runs.
-pub(crate) const SELF: &str = "/proc/self/exe";
+use crate::{Failure, at, part};
 
 pub(crate) fn main() -> Result<ExitCode, Failure> {
     let (uid, gid) = (geteuid(), getegid());
@@ -31,7 +28,7 @@ pub(crate) fn main() -> Result<ExitCode, Failure> {
     at("map its group", fs::write("/proc/self/gid_map", format!("{gid} {gid} 1\n")))?;
     at("hide", prctl::set_dumpable(false))?;
     keep_capabilities()?;
-    let mut supervisor = at("start the supervisor", Command::new(SELF).arg("supervise").spawn())?;
+    let mut supervisor = at("start the supervisor", part("supervise").spawn())?;
     let status = at("wait for the supervisor", supervisor.wait())?;
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
 }

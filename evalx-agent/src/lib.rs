@@ -53,7 +53,12 @@ mod workspace;
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
+
+/// What makes an agent of the `evalx` command.
+pub const SUBCOMMAND: &str = "agent";
+/// The file that this process runs.
+const SELF: &str = "/proc/self/exe";
 
 /// Where the agent lies in a container.
 pub const PLACE: &str = "/.evalx-agent";
@@ -83,6 +88,16 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         eprintln!("evalx agent: {failure}");
         ExitCode::FAILURE
     })
+}
+
+/// This program again, as another part of the agent.
+fn part(name: &str) -> Command {
+    let mut command = Command::new(SELF);
+    if std::env::args_os().nth(1).is_some_and(|first| first == SUBCOMMAND) {
+        command.arg(SUBCOMMAND);
+    }
+    command.arg(name);
+    command
 }
 
 /// What the agent could not do, and why.

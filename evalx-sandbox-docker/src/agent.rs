@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use evalx_agent::SUBCOMMAND;
+
 use crate::config::Way;
 use crate::error::DockerError;
 
@@ -67,7 +69,7 @@ impl Agent {
             None => return Err(format!("{name} is no program for this machine")),
         }
         let own = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(NAMES[0]));
-        let arguments = if own { vec!["guard"] } else { vec!["agent", "guard"] };
+        let arguments = if own { vec!["guard"] } else { vec![SUBCOMMAND, "guard"] };
         Ok(Self { path, arguments: arguments.into_iter().map(str::to_owned).collect() })
     }
 }
