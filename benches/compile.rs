@@ -26,7 +26,10 @@ fn compile(criterion: &mut Criterion) {
                 Contender::Sandbox(sandbox, origin) => {
                     let spec = SessionSpec::new(Limits::for_compiling()).with_origin(origin);
                     let mut session = sandbox.open(spec).await.expect("it opens");
-                    session.write_file(&path("main.cpp"), FileContents::data(HELLO_CPP)).await.expect("it is placed");
+                    session
+                        .write_file(&path("main.cpp"), FileContents::data(HELLO_CPP))
+                        .await
+                        .expect("it is placed");
                     step(session.as_mut(), &COMMAND, b"").await;
                     session.keep(&path("main")).await.expect("it is kept");
                     session.close().await.expect("it closes");

@@ -33,7 +33,12 @@ fn throughput(criterion: &mut Criterion) {
                                 other => other.clone(),
                             };
                             async move {
-                                while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+                                while left
+                                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                                        left.checked_sub(1)
+                                    })
+                                    .is_ok()
+                                {
                                     contender.once(folder, work).await;
                                 }
                             }

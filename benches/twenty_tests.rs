@@ -38,7 +38,8 @@ fn twenty_tests(criterion: &mut Criterion) {
             async move {
                 match (contender, evaluator) {
                     (_, Some(evaluator)) => {
-                        let tests = (0..TESTS).map(|number| Test::new(number.to_string(), "41\n").with_expected("42"));
+                        let tests = (0..TESTS)
+                            .map(|number| Test::new(number.to_string(), "41\n").with_expected("42"));
                         let submission = tests.fold(Submission::new("cpp", HELLO_CPP), Submission::with_test);
                         let evaluation = evaluator.evaluate(submission).await.expect("it is evaluated");
                         assert_eq!(evaluation.verdict, Verdict::Accepted, "{evaluation:?}");

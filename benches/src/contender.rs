@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, SamplingMode};
-use evalx_core::{
-    Collect, DynSandbox, Limits, Origin, SandboxPath, Session, SessionSpec, Step, WORK_FOLDER,
-};
+use evalx_core::{Collect, DynSandbox, Limits, Origin, SandboxPath, Session, SessionSpec, Step, WORK_FOLDER};
 use evalx_sandbox_docker::{DockerConfig, DockerSandbox, Image, Reuse, Way};
 use evalx_sandbox_native::{NativeConfig, NativeSandbox};
 use tokio::runtime::Runtime;
@@ -97,10 +95,16 @@ impl Stage {
             let of = |sandbox: DynSandbox| Contender::Sandbox(sandbox, Origin::new());
             enter("native", native().await.map(|it| of(Arc::new(it))).map_err(|error| error.chain()));
             enter("isolate", Err("its backend is not part of these benchmarks yet".to_owned()));
-            enter("docker agent", docker(true).await.map(|it| of(Arc::new(it))).map_err(|error| error.chain()));
+            enter(
+                "docker agent",
+                docker(true).await.map(|it| of(Arc::new(it))).map_err(|error| error.chain()),
+            );
             let warm = Warm::start(&image(), programs.folder()).await;
             enter("docker exec", warm.map(|warm| Contender::Exec(Arc::new(warm))));
-            enter("docker create", docker(false).await.map(|it| of(Arc::new(it))).map_err(|error| error.chain()));
+            enter(
+                "docker create",
+                docker(false).await.map(|it| of(Arc::new(it))).map_err(|error| error.chain()),
+            );
         });
         record.versions = versions();
         Self { runtime, programs, contenders, record: Mutex::new(record) }
@@ -239,7 +243,10 @@ impl Contender {
                 let mut session =
                     sandbox.open(spec).await.unwrap_or_else(|error| panic!("{}", error.chain()));
                 if let Some((_, artifact)) = &work.program {
-                    session.write_file(&path("program"), artifact.clone().into()).await.expect("it is placed");
+                    session
+                        .write_file(&path("program"), artifact.clone().into())
+                        .await
+                        .expect("it is placed");
                 }
                 let printed = step(session.as_mut(), &work.command, b"").await;
                 session.close().await.expect("it closes");

@@ -42,7 +42,10 @@ impl Warm {
             readonly_rootfs: Some(true),
             auto_remove: Some(true),
             init: Some(true),
-            tmpfs: Some([("/box".to_owned(), "exec,mode=1777".to_owned()), ("/tmp".to_owned(), "exec".to_owned())].into()),
+            tmpfs: Some(
+                [("/box".to_owned(), "exec,mode=1777".to_owned()), ("/tmp".to_owned(), "exec".to_owned())]
+                    .into(),
+            ),
             binds: Some(vec![format!("{}:{PROGRAMS}:ro", programs.display())]),
             ..HostConfig::default()
         };

@@ -17,7 +17,8 @@ const BENCHES: [(&str, &str); 5] = [
 ];
 
 /// What is written lies between these lines of the page; the rest is left alone.
-const MARKS: [&str; 2] = ["<!-- written by evalx-benches: begin -->\n", "<!-- written by evalx-benches: end -->\n"];
+const MARKS: [&str; 2] =
+    ["<!-- written by evalx-benches: begin -->\n", "<!-- written by evalx-benches: end -->\n"];
 
 const HEAD: &str = "## All backends, compared
 
@@ -34,10 +35,8 @@ its noise is not.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
-    let records: Vec<(Record, &str)> = BENCHES
-        .iter()
-        .filter_map(|(bench, question)| Some((Record::load(bench)?, *question)))
-        .collect();
+    let records: Vec<(Record, &str)> =
+        BENCHES.iter().filter_map(|(bench, question)| Some((Record::load(bench)?, *question))).collect();
     let Some((first, _)) = records.first() else {
         return Err(format!(
             "nothing was measured: {} is empty; run `cargo bench -p evalx-benches`",
@@ -86,10 +85,7 @@ fn tables(page: &mut String, record: &Record) -> std::fmt::Result {
         if floor.runs.is_empty() {
             writeln!(page, "\n| {task} | runs a second | share of the floor |\n|---|---|---|")?;
         } else {
-            writeln!(
-                page,
-                "\n| {task} | median | p95 | p99 | x floor | runs |\n|---|---|---|---|---|---|"
-            )?;
+            writeln!(page, "\n| {task} | median | p95 | p99 | x floor | runs |\n|---|---|---|---|---|---|")?;
         }
         for series in record.series.iter().filter(of) {
             let name = &series.contender;

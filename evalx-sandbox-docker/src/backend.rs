@@ -14,7 +14,8 @@ use crate::config::{DockerConfig, Reuse};
 use crate::container::{Container, Recipe};
 use crate::engine::Engine;
 use crate::error::DockerError;
-use crate::orphans::{self, Owner};
+use crate::exec::ExecSession;
+use crate::orphans::{self, Janitor, Owner};
 use crate::pool::{Pool, PoolStatistics};
 use crate::registry::Registry;
 use crate::serve::Server;
@@ -50,6 +51,7 @@ pub struct DockerSandbox {
     pool: Arc<Pool>,
     recipe: Arc<Recipe>,
     capabilities: Capabilities,
+    _janitor: Janitor,
 }
 
 impl DockerSandbox {
@@ -80,10 +82,17 @@ impl DockerSandbox {
         let registry = Registry::new(orphans::nonce(), config.first_user, config.users);
         let owner = Owner::current().label();
         let recipe = Arc::new(Recipe::new(engine, about, config, agent, owner, registry));
-        let first = recipe.make(&recipe.config.image.name).await?;
-        let capabilities = capabilities(&recipe, &first);
+        let first = match &recipe.agent {
+            Some(_) => Some(recipe.make(&recipe.config.image.name).await?),
+            None => None,
+        };
+        let capabilities = match &first {
+            Some(first) => capabilities(&recipe, first),
+            None => capabilities_of_exec(&recipe),
+        };
         let pool = Pool::start(Arc::clone(&recipe), first);
-        Ok(Self { pool, recipe, capabilities })
+        let _janitor = Janitor::start(recipe.engine.clone());
+        Ok(Self { pool, recipe, capabilities, _janitor })
     }
 
     /// Waits until every image has its spares.
@@ -146,6 +155,39 @@ fn capabilities(recipe: &Recipe, container: &Container) -> Capabilities {
     capabilities
 }
 
+/// What holds without an agent.
+fn capabilities_of_exec(recipe: &Recipe) -> Capabilities {
+    let (whole, each) = (Strength::Whole, Strength::PerProcess);
+    let group = "the container's control group";
+    let looked = "the container's control group, looked at every 100 ms through the engine";
+    let disk = "the sizes of three tmpfs, which add up to it";
+    let mut capabilities = Capabilities::new("docker")
+        .with_limit(LimitKind::CpuTime, whole, looked)
+        .with_limit(LimitKind::WallTime, whole, "timer of this process")
+        .with_limit(LimitKind::Memory, whole, group)
+        .with_limit(LimitKind::Processes, whole, group)
+        .with_limit(LimitKind::Output, whole, "counted by this process")
+        .with_limit(LimitKind::Disk, whole, disk)
+        .with_limit(LimitKind::Files, whole, disk)
+        .with_limit(LimitKind::Stack, each, "RLIMIT_STACK")
+        .with_limit(LimitKind::OpenFiles, each, "RLIMIT_NOFILE")
+        .with_isolation(Isolation::Processes, whole, "the container's PID namespace")
+        .with_isolation(Isolation::Files, whole, "the container's read-only root, three tmpfs")
+        .with_isolation(Isolation::Inodes, whole, "the container's own layer")
+        .with_isolation(
+            Isolation::Network,
+            whole,
+            "the container has no network, and seccomp refuses sockets",
+        )
+        .with_isolation(Isolation::Ipc, each, "the container's IPC namespace, which steps of a session share")
+        .with_isolation(Isolation::Syscalls, whole, "no capabilities, no_new_privs, seccomp")
+        .with_isolation(Isolation::Uid, whole, "two uids for each container");
+    capabilities.networks = vec![Network::None];
+    capabilities.syscall_policies = vec![SyscallPolicy::Default];
+    capabilities.accepted_weak.clone_from(&recipe.config.accept_weak);
+    capabilities
+}
+
 #[async_trait]
 impl Sandbox for DockerSandbox {
     fn capabilities(&self) -> Capabilities {
@@ -162,6 +204,9 @@ impl Sandbox for DockerSandbox {
         self.capabilities.admit(&spec)?;
         let image = self.recipe.config.image_of(&spec.label).name.clone();
         let mut permit = self.pool.permit().await?;
+        if self.recipe.agent.is_none() {
+            return Ok(Box::new(ExecSession::open(&self.recipe, &image, spec, permit).await?));
+        }
         let mut last = DockerError::ShutDown;
         for _ in 0..MOST_DEAD {
             let container = self.pool.take(&image, spec.origin.as_ref()).await?.spend()?;

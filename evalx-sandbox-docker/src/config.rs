@@ -135,7 +135,8 @@ pub struct DockerConfig {
     /// one of its own. They must be nobody else's.
     #[serde(default = "default_users")]
     pub first_user: u32,
-    /// How many users there are from the first on.
+    /// How many users there are from the first on; by [`Way::Exec`], as many
+    /// behind them.
     #[serde(default = "default_user_count")]
     pub users: u32,
     /// How long the engine may take to answer.

@@ -100,6 +100,7 @@ impl Recipe {
             host.readonly_paths = Some(Vec::new());
         }
         let id = self.engine.create(&name, body).await?;
+        claim.made();
         let mut link = Link::new(self.engine.attach(&id).await?);
         self.engine.start(&id).await?;
         let greeting = tokio::time::timeout(self.engine.patience(), link.greet());

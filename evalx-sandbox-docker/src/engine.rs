@@ -4,17 +4,21 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
+use std::pin::Pin;
 use std::time::Duration;
 
 use bollard::API_DEFAULT_VERSION;
 use bollard::Docker;
 use bollard::container::{AttachContainerResults, LogOutput};
 use bollard::errors::Error as EngineError;
-use bollard::models::{ContainerCreateBody, ContainerSummary, ContainerUpdateBody};
+use bollard::exec::StartExecResults;
+use bollard::models::{ContainerCreateBody, ContainerSummary, ContainerUpdateBody, ExecConfig};
 use bollard::query_parameters::{
     AttachContainerOptions, CreateContainerOptions, InspectContainerOptions, ListContainersOptions,
-    RemoveContainerOptions, StartContainerOptions,
+    RemoveContainerOptions, StartContainerOptions, StatsOptions, TopOptions,
 };
+use futures_util::{Stream, StreamExt};
+use tokio::io::AsyncWrite;
 
 use crate::error::DockerError;
 
@@ -35,6 +39,22 @@ pub(crate) struct About {
     pub(crate) name: String,
     pub(crate) apparmor: bool,
     pub(crate) processors: u32,
+}
+
+/// What runs by the engine's `exec`.
+pub(crate) struct Executed {
+    pub(crate) exec: String,
+    pub(crate) input: Pin<Box<dyn AsyncWrite + Send>>,
+    pub(crate) output: Pin<Box<dyn Stream<Item = Result<LogOutput, EngineError>> + Send>>,
+}
+
+/// What a container has used so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Used {
+    pub(crate) cpu_ns: u64,
+    pub(crate) user_ns: u64,
+    pub(crate) system_ns: u64,
+    pub(crate) memory_peak: u64,
 }
 
 impl Engine {
@@ -157,6 +177,76 @@ impl Engine {
             Err(DockerError::Engine { source, .. }) if status(&source) == Some(404) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// Starts a command in a container, as this user. Without `streams` it
+    /// returns when the command has ended.
+    pub(crate) async fn execute(
+        &self,
+        id: &str,
+        user: &str,
+        command: Vec<String>,
+        streams: bool,
+    ) -> Result<Executed, DockerError> {
+        let config = ExecConfig {
+            cmd: Some(command),
+            user: Some(user.to_owned()),
+            attach_stdin: Some(streams),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            ..Default::default()
+        };
+        let exec = self.within("create an exec", self.docker.create_exec(id, config)).await?.id;
+        let started = self.within("start an exec", self.docker.start_exec(&exec, None)).await?;
+        let StartExecResults::Attached { mut output, input } = started else {
+            return Err(DockerError::Lost("its exec has no streams".to_owned()));
+        };
+        if !streams {
+            let drained = async { while output.next().await.is_some() {} };
+            let drained = tokio::time::timeout(self.patience, drained).await;
+            drained.map_err(|_| DockerError::Slow { what: "end an exec" })?;
+        }
+        Ok(Executed { exec, input, output })
+    }
+
+    /// How a command ended that has closed its streams.
+    pub(crate) async fn exit_code(&self, exec: &str) -> Result<i64, DockerError> {
+        let deadline = tokio::time::Instant::now() + self.patience;
+        loop {
+            let state = self.within("inspect an exec", self.docker.inspect_exec(exec)).await?;
+            if let (Some(code), false) = (state.exit_code, state.running.unwrap_or(false)) {
+                return Ok(code);
+            }
+            if tokio::time::Instant::now() >= deadline {
+                return Err(DockerError::Slow { what: "end an exec" });
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// How many processes of a user are in a container.
+    pub(crate) async fn users_processes(&self, id: &str, user: &str) -> Result<usize, DockerError> {
+        let options = TopOptions { ps_args: "-eo uid,pid".to_owned() };
+        let list = self.within("list processes", self.docker.top_processes(id, Some(options))).await?;
+        let uid = user.split(':').next().unwrap_or_default();
+        let rows = list.processes.unwrap_or_default();
+        Ok(rows.iter().filter(|row| row.first().is_some_and(|own| own.trim() == uid)).count())
+    }
+
+    /// What a container has used so far.
+    pub(crate) async fn used(&self, id: &str) -> Result<Used, DockerError> {
+        let options = StatsOptions { stream: false, one_shot: true };
+        let mut stats = self.docker.stats(id, Some(options));
+        let first = async { stats.next().await.unwrap_or(Err(EngineError::RequestTimeoutError)) };
+        let stats = self.within("measure a container", first).await?;
+        let cpu = stats.cpu_stats.and_then(|cpu| cpu.cpu_usage).unwrap_or_default();
+        let memory = stats.memory_stats.unwrap_or_default();
+        Ok(Used {
+            cpu_ns: cpu.total_usage.unwrap_or(0),
+            user_ns: cpu.usage_in_usermode.unwrap_or(0),
+            system_ns: cpu.usage_in_kernelmode.unwrap_or(0),
+            memory_peak: memory.max_usage.or(memory.usage).unwrap_or(0),
+        })
     }
 
     /// Every container with an owner, in whatever state.

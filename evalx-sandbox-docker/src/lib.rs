@@ -60,6 +60,7 @@ mod config;
 mod container;
 mod engine;
 mod error;
+mod exec;
 mod link;
 mod orphans;
 mod pool;

@@ -17,6 +17,10 @@ use crate::error::DockerError;
 /// of its owner.
 const STALE: Duration = Duration::from_secs(600);
 
+/// The pauses between looks.
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
 /// A process, told from all others that ever were.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Owner {
@@ -106,6 +110,32 @@ pub(crate) async fn sweep(engine: &Engine) -> Result<usize, DockerError> {
         swept += 1;
     }
     Ok(swept)
+}
+
+/// Goes on looking: what a host asked for as it died, an engine may make after
+/// the next one's first look. Ends when dropped.
+#[derive(Debug)]
+pub(crate) struct Janitor(tokio::task::JoinHandle<()>);
+
+impl Janitor {
+    pub(crate) fn start(engine: Engine) -> Self {
+        Self(tokio::spawn(async move {
+            let mut pause = FIRST_PAUSE;
+            loop {
+                tokio::time::sleep(pause).await;
+                pause = (2 * pause).min(LONGEST_PAUSE);
+                if let Err(error) = sweep(&engine).await {
+                    tracing::debug!(%error, "could not look for containers of dead hosts");
+                }
+            }
+        }))
+    }
+}
+
+impl Drop for Janitor {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 fn is_orphan(container: &ContainerSummary, now: Duration) -> bool {

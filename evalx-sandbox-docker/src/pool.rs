@@ -157,11 +157,12 @@ impl Drop for Making<'_> {
 pub(crate) struct Permit(#[expect(dead_code, reason = "it is held, not read")] OwnedSemaphorePermit);
 
 impl Pool {
-    /// A pool that has a first container and begins to fill its shelves.
-    pub(crate) fn start(recipe: Arc<Recipe>, first: Container) -> Arc<Self> {
+    /// A pool that has a first container and begins to fill its shelves; without
+    /// one, containers are made to measure, and it only counts sessions.
+    pub(crate) fn start(recipe: Arc<Recipe>, first: Option<Container>) -> Arc<Self> {
         let config = &recipe.config;
         let mut shelves: HashMap<String, Shelf> = HashMap::new();
-        for image in config.images.values().chain([&config.image]) {
+        for image in config.images.values().chain([&config.image]).filter(|_| first.is_some()) {
             shelves.entry(image.name.clone()).or_default().target += image.spares;
         }
         let pool = Arc::new(Self {
@@ -172,7 +173,7 @@ impl Pool {
             hurry: Notify::new(),
             recipe,
         });
-        let excess = pool.deliver(first);
+        let excess = first.and_then(|first| pool.deliver(first));
         drop(excess);
         pool.refill();
         pool

@@ -30,7 +30,7 @@ pub(crate) struct Registry {
 
 #[derive(Debug)]
 struct State {
-    /// Containers by name, and whether each is given up.
+    /// Containers by name, and whether each was made; else it may be yet.
     live: HashMap<String, bool>,
     users: Users,
     closed: bool,
@@ -104,6 +104,12 @@ impl Registry {
         Ok(Claim { name: name.to_owned(), user, engine: engine.clone(), registry: Arc::clone(self) })
     }
 
+    fn made(&self, name: &str) {
+        if let Some(made) = self.state().live.get_mut(name) {
+            *made = true;
+        }
+    }
+
     /// How many exist or may exist.
     pub(crate) fn count(&self) -> usize {
         self.state().live.len()
@@ -122,14 +128,17 @@ impl Registry {
         let names: Vec<String> = {
             let mut state = self.state();
             state.closed = true;
-            state.live.keys().cloned().collect()
+            // What is not made yet is removed by whoever makes it.
+            state.live.iter().filter(|(_, made)| **made).map(|(name, _)| name.clone()).collect()
         };
-        // Sessions that still use one lose it, and then let go of it.
+        // Sessions that still use one lose it.
         let removals = names.iter().map(|name| engine.remove(name));
         futures_util::future::try_join_all(removals).await?;
         for name in &names {
             wait_for_the_end(engine, name).await?;
+            self.state().live.remove(name);
         }
+        self.gone.notify_waiters();
         Ok(())
     }
 
@@ -149,6 +158,11 @@ impl Registry {
 }
 
 impl Claim {
+    /// Notes that the container is there.
+    pub(crate) fn made(&self) {
+        self.registry.made(&self.name);
+    }
+
     pub(crate) fn user(&self) -> u32 {
         self.user
     }

@@ -68,8 +68,10 @@ fn allow_if(name: &str, value: u64) -> Value {
 /// The profile as engines read it.
 pub(crate) fn profile(with_agent: bool) -> String {
     let mut calls = vec![allow(ALLOWED)];
-    for family in FAMILIES {
-        calls.push(allow_if("socket", family));
+    // The agent decides for each program whether it may make Internet sockets.
+    let families = if with_agent { &FAMILIES[..] } else { &FAMILIES[..1] };
+    for family in families {
+        calls.push(allow_if("socket", *family));
     }
     calls.push(allow_if("socketpair", FAMILIES[0]));
     for personality in PERSONALITIES {

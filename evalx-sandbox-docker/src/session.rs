@@ -80,7 +80,7 @@ impl DockerSession {
 }
 
 /// The defaults, with what was given in their place or behind them.
-fn environment(given: &[(OsString, OsString)]) -> Vec<(OsString, OsString)> {
+pub(crate) fn environment(given: &[(OsString, OsString)]) -> Vec<(OsString, OsString)> {
     let defaults = [("PATH", PATH), ("HOME", WORK_FOLDER), ("LC_ALL", "C.UTF-8")];
     let mut all: Vec<(OsString, OsString)> = Vec::with_capacity(defaults.len() + given.len());
     let defaults = defaults.iter().map(|(name, value)| (OsStr::new(name), OsStr::new(value)));

@@ -15,8 +15,8 @@ use evalx_core::{
     ByteSize, Collect, DynSandbox, ErrorKind, FileContents, Limits, Origin, Outcome, Result, Sandbox,
     SandboxPath, Session, SessionSpec, Step,
 };
-use evalx_sandbox_docker::{DockerConfig, DockerSandbox, Image, Reuse};
-use evalx_testkit::Probes;
+use evalx_sandbox_docker::{DockerConfig, DockerSandbox, Image, Reuse, Way};
+use evalx_testkit::{Probes, Token};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use proxy::Proxy;
 use traces::{inspect, kill, owned, poll};
@@ -46,6 +46,8 @@ fn main() -> ExitCode {
         trial("spare_killed", spare_killed),
         trial("engine_cut_off_in_a_burst", engine_cut_off),
         trial("host_killed_at_any_moment", host_killed),
+        trial("steps_without_an_agent", steps_without_an_agent),
+        trial("files_without_an_agent", files_without_an_agent),
         trial("never_started_is_swept", never_started_is_swept),
         trial("shutdown_leaves_nothing", shutdown_leaves_nothing),
         trial("dropped_sandbox_leaves_nothing", dropped_sandbox),
@@ -65,7 +67,7 @@ where
             return if required { Err(Failed::from(why)) } else { Ok(Completion::ignored_with(why)) };
         }
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        runtime.block_on(async { tokio::time::timeout(Duration::from_secs(120), run()).await })?;
+        runtime.block_on(async { tokio::time::timeout(Duration::from_secs(240), run()).await })?;
         drop(runtime);
         assert!(poll(PROMPT, || owned().is_empty()), "containers are left: {:?}", owned());
         Ok(Completion::Completed)
@@ -391,6 +393,82 @@ async fn host_killed() {
         end(sandbox).await;
         assert_eq!(hosts::strays(), Vec::<u32>::new(), "processes of round {round} are left");
     }
+}
+
+/// By the engine's `exec`: what programs do, their limits, and that nothing of a step lives on.
+async fn steps_without_an_agent() {
+    let sandbox = DockerSandbox::start(config().with_way(Way::Exec)).await.expect("it starts");
+    let limits = Limits::default()
+        .with_wall_time(Duration::from_secs(5))
+        .with_memory(ByteSize::mib(64))
+        .with_output(ByteSize::kib(64));
+    let mut session = open(&sandbox, SessionSpec::new(limits)).await.expect("a session is opened");
+    for (arguments, outcome) in [
+        (&["hello"][..], Outcome::Exited(0)),
+        (&["exit", "7"], Outcome::Exited(7)),
+        (&["sleep-ever"], Outcome::WallTimeLimit),
+        (&["flood", "stdout"], Outcome::OutputLimit),
+        (&["socket", "2", "1"], Outcome::Exited(0)),
+    ] {
+        let token = Token::new();
+        let arguments: Vec<&str> = arguments.iter().copied().chain([token.as_str()]).collect();
+        assert_eq!(probe(session.as_mut(), &arguments).await.expect("it runs").0, outcome, "{arguments:?}");
+        assert_eq!(token.alive(), Vec::<u32>::new(), "{arguments:?} lives on");
+    }
+    let token = Token::new();
+    probe(session.as_mut(), &["daemon", "double", token.as_str()]).await.expect("it runs");
+    assert_eq!(token.alive(), Vec::<u32>::new(), "a daemon lives on");
+    let mut io = Collect::new("through");
+    session.run(Step::new("cat"), &mut io).await.expect("it runs");
+    assert_eq!(io.into_output().0, "through");
+    for program in ["no-such-program", "./no-such-program"] {
+        let error =
+            session.run(Step::new(program), &mut Collect::default()).await.expect_err("it is not there");
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{}", error.chain());
+    }
+    // A run that is dropped is killed, and the next call works.
+    let token = Token::new();
+    let arguments = ["wait", token.as_str()];
+    let dropped = probe(session.as_mut(), &arguments);
+    let _ = tokio::time::timeout(Duration::from_secs(1), dropped).await;
+    assert_eq!(probe(session.as_mut(), &["hello"]).await.expect("it runs").1, "hello\n");
+    assert_eq!(token.alive(), Vec::<u32>::new(), "a dropped step lives on");
+    assert_eq!(probe(session.as_mut(), &["touch", "200"]).await.expect("it runs").0, Outcome::MemoryLimit);
+    session.close().await.expect("it closes");
+    let strict = SessionSpec::default().with_network(evalx_core::Network::Loopback);
+    assert_eq!(sandbox.open(strict).await.expect_err("there is none").kind(), ErrorKind::Unsupported);
+    end(sandbox).await;
+}
+
+/// By the engine's `exec`: files come and go, and no symlink is followed.
+async fn files_without_an_agent() {
+    let all = ByteSize::mib(1);
+    let sandbox = DockerSandbox::start(config().with_way(Way::Exec)).await.expect("it starts");
+    let mut session = open(&sandbox, SessionSpec::default()).await.expect("a session is opened");
+    let contents = FileContents::data(&b"\0binary\xff"[..]);
+    session.write_file(&path("a/b/c d"), contents).await.expect("it is placed");
+    assert_eq!(session.read_file(&path("a/b/c d"), all).await.expect("it is read"), &b"\0binary\xff"[..]);
+    for arguments in [
+        ["make", "symlink", "link", "/etc/passwd"],
+        ["make", "symlink", "folder", "/etc"],
+        ["make", "fifo", "fifo", ""],
+        ["make", "symlink", "a/host", "/etc/passwd"],
+    ] {
+        probe(session.as_mut(), &arguments).await.expect("it runs");
+    }
+    for name in ["link", "folder/passwd", "fifo", "absent", "a"] {
+        let error = session.read_file(&path(name), all).await.expect_err(name);
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{name}: {}", error.chain());
+    }
+    let error = session.write_file(&path("folder/x"), FileContents::data("x")).await.expect_err("a symlink");
+    assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{}", error.chain());
+    assert!(session.read_file(&path("a/b/c d"), ByteSize::bytes(3)).await.is_err(), "it is larger");
+    let kept = session.keep(&path("a")).await.expect("it is kept");
+    assert_eq!(kept.files().len(), 1, "{kept:?}");
+    session.write_file(&path("copy"), kept.into()).await.expect("it is placed");
+    assert_eq!(session.read_file(&path("copy/b/c d"), all).await.expect("it is read"), &b"\0binary\xff"[..]);
+    drop(session);
+    end(sandbox).await;
 }
 
 /// A container that a dead host has made and never started is removed at the next start.
