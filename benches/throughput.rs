@@ -18,32 +18,29 @@ fn throughput(criterion: &mut Criterion) {
     for (name, contender) in &stage.contenders {
         for concurrency in CONCURRENCY {
             let task = format!("hello C, {concurrency} at once");
+            // Each works on a submission of its own, which lasts.
+            let workers: Vec<Contender> = (0..concurrency)
+                .map(|_| match contender {
+                    Contender::Sandbox(sandbox, _) => Contender::Sandbox(sandbox.clone(), Origin::new()),
+                    other => other.clone(),
+                })
+                .collect();
             group.bench_function(BenchmarkId::new(*name, &task), |bencher| {
                 bencher.iter_custom(|count| {
                     let left = AtomicU64::new(count);
                     let began = Instant::now();
                     stage.runtime.block_on(async {
-                        let worker = |_| {
+                        let worker = |contender: &Contender| {
                             let (left, folder, work) = (&left, &folder, &work);
-                            // Each works on a submission of its own.
-                            let contender = match contender {
-                                Contender::Sandbox(sandbox, _) => {
-                                    Contender::Sandbox(sandbox.clone(), Origin::new())
-                                }
-                                other => other.clone(),
-                            };
+                            let contender = contender.clone();
                             async move {
-                                while left
-                                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                                        left.checked_sub(1)
-                                    })
-                                    .is_ok()
-                                {
+                                let take = |left: u64| left.checked_sub(1);
+                                while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
                                     contender.once(folder, work).await;
                                 }
                             }
                         };
-                        futures_util::future::join_all((0..concurrency).map(worker)).await;
+                        futures_util::future::join_all(workers.iter().map(worker)).await;
                     });
                     let took = began.elapsed();
                     stage.record.lock().expect("no panic").add_batch(name, &task, count, took);

@@ -1,6 +1,7 @@
 //! What there is of ours at the engine, asked of its own command.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -14,10 +15,17 @@ pub(crate) fn docker(arguments: &[&str]) -> Result<String, String> {
     }
 }
 
-/// The names of all containers of ours, in whatever state.
+/// The names of the containers of this process and of dead ones, in whatever
+/// state; those of other programs that live are theirs.
 pub(crate) fn owned() -> BTreeSet<String> {
-    let list = docker(&["ps", "--all", "--filter", "label=evalx.owner", "--format", "{{.Names}}"]);
-    list.expect("containers are listed").lines().map(str::to_owned).collect()
+    let format = r#"{{.Names}} {{.Label "evalx.owner"}}"#;
+    let list = docker(&["ps", "--all", "--filter", "label=evalx.owner", "--format", format]);
+    let list = list.expect("containers are listed");
+    let ours = |line: &&str| {
+        let pid = line.rsplit('/').nth(1).unwrap_or_default();
+        pid == std::process::id().to_string() || !Path::new("/proc").join(pid).exists()
+    };
+    list.lines().filter(ours).filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
 }
 
 /// What the engine knows of a container.
