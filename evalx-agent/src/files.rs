@@ -293,7 +293,7 @@ mod tests {
         // Its stdout is the test's, and takes nothing while nothing is flushed.
         send(
             open_to_read(fd.as_fd(), OsStr::new("real")).unwrap().0,
-            &fstat(&File::open(root.path().join("real")).unwrap()).unwrap(),
+            &fstat(File::open(root.path().join("real")).unwrap()).unwrap(),
             "real",
             String::new(),
             0,

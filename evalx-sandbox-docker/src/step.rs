@@ -135,7 +135,7 @@ impl Server {
                     self.container.link.send(&ToAgent::Cancel).await?;
                 }
                 Next::Stdin(bytes) if bytes.is_empty() => {
-                    self.container.link.send(&ToAgent::StdinEnd).await?
+                    self.container.link.send(&ToAgent::StdinEnd).await?;
                 }
                 Next::Stdin(bytes) => self.container.link.send(&ToAgent::Stdin(bytes.to_vec())).await?,
                 Next::StdoutUnwanted => {
