@@ -12,12 +12,24 @@ use serde_json::Value;
 
 /// Each member and the members it may depend on, outside its own tests.
 const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
-    ("evalx", &["evalx-core", "evalx-hints", "evalx-queue", "evalx-sandbox-isolate", "evalx-sandbox-native"]),
-    ("evalx-benches", &[]),
+    (
+        "evalx",
+        &[
+            "evalx-core",
+            "evalx-hints",
+            "evalx-queue",
+            "evalx-sandbox-docker",
+            "evalx-sandbox-isolate",
+            "evalx-sandbox-native",
+        ],
+    ),
+    ("evalx-agent", &[]),
+    ("evalx-benches", &["evalx-core", "evalx-hints", "evalx-sandbox-docker", "evalx-sandbox-native"]),
     ("evalx-core", &[]),
     ("evalx-hints", &["evalx-core"]),
     // The queue knows jobs as bytes: no sandbox, and not even the words of one.
     ("evalx-queue", &[]),
+    ("evalx-sandbox-docker", &["evalx-agent", "evalx-core"]),
     ("evalx-sandbox-isolate", &["evalx-core"]),
     ("evalx-sandbox-native", &["evalx-core"]),
     ("evalx-testkit", &["evalx-core", "evalx-queue"]),
@@ -26,9 +38,11 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
         "evalx-cli",
         &[
             "evalx",
+            "evalx-agent",
             "evalx-core",
             "evalx-hints",
             "evalx-queue",
+            "evalx-sandbox-docker",
             "evalx-sandbox-isolate",
             "evalx-sandbox-native",
         ],

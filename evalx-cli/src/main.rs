@@ -98,6 +98,11 @@ impl Command {
 }
 
 fn main() -> ExitCode {
+    // Inside a container, before anything else is set up: steps are started by it.
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == evalx_agent::SUBCOMMAND) {
+        return evalx_agent::main(arguments);
+    }
     let cli = Cli::parse();
     let console = Console::new(cli.command.is_json());
     let runtime = match tokio::runtime::Runtime::new() {

@@ -9,8 +9,8 @@ use crate::cache::{Key, Weigh};
 use crate::layout::Layout;
 use crate::{
     Artifact, Collect, CompileReport, Error, ErrorKind, Evaluator, FileContents, Hint, HintRequest, Language,
-    Limits, Network, Outcome, Phase, Program, Result, SandboxPath, SessionSpec, SourceCode, StderrMode, Step,
-    StepReport, Submission, SyscallPolicy,
+    Limits, Network, Origin, Outcome, Phase, Program, Result, SandboxPath, SessionSpec, SourceCode,
+    StderrMode, Step, StepReport, Submission, SyscallPolicy,
 };
 
 /// A program that is compiled and can be run any number of times, in as many
@@ -168,11 +168,12 @@ impl Evaluator {
         let limits = language.limits.adjust(plan.limits);
         limits.validate()?;
         let layout = Layout::new(language, code)?;
+        let origin = Origin::new();
         let mut compile = None;
         let mut launch = true;
         let mut artifact = None;
         if language.is_compiled() {
-            let (compiled, cached) = self.compile(language, &layout, &code.options).await?;
+            let (compiled, cached) = self.compile(language, &layout, &code.options, &origin).await?;
             artifact = compiled.artifact.clone().map(FileContents::Artifact);
             launch = artifact.is_some();
             compile = Some(CompileReport { cached, ..compiled.report.clone() });
@@ -188,7 +189,8 @@ impl Evaluator {
             let spec = SessionSpec::new(limits)
                 .with_network(plan.network)
                 .with_syscalls(plan.syscalls)
-                .with_label(&language.id);
+                .with_label(&language.id)
+                .with_origin(origin);
             Launch { spec, files: layout.placed(language, artifact), argv }
         });
         Ok(Prepared { language: Arc::clone(language), layout, compile, launch })
@@ -200,6 +202,7 @@ impl Evaluator {
         language: &Language,
         layout: &Layout,
         options: &[String],
+        origin: &Origin,
     ) -> Result<(Arc<Compiled>, bool)> {
         let template = layout.template(language, options, &[], &self.compile_limits);
         let mut steps = vec![language.expand(&language.compile, &template)];
@@ -207,7 +210,7 @@ impl Evaluator {
             steps.push(language.expand(&language.link, &template));
         }
         let key = self.key(language, layout, &steps);
-        self.cache.get_or_make(key, || self.compile_now(language, layout, &steps)).await
+        self.cache.get_or_make(key, || self.compile_now(language, layout, &steps, origin)).await
     }
 
     async fn compile_now(
@@ -215,9 +218,12 @@ impl Evaluator {
         language: &Language,
         layout: &Layout,
         steps: &[Vec<String>],
+        origin: &Origin,
     ) -> Result<Compiled> {
         let _permit = self.permit().await?;
-        let spec = SessionSpec::new(self.compile_limits.clone()).with_label(&language.id);
+        let spec = SessionSpec::new(self.compile_limits.clone())
+            .with_label(&language.id)
+            .with_origin(origin.clone());
         let mut session = self.sandbox.open(spec).await?;
         for (path, contents) in &layout.files {
             session.write_file(path, FileContents::data(contents.clone())).await?;

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, ErrorKind, Limits, Result};
+use crate::{Error, ErrorKind, Limits, Origin, Result};
 
 /// The work folder inside every session, which is also where programs start.
 pub const WORK_FOLDER: &str = "/box";
@@ -68,8 +68,11 @@ pub struct SessionSpec {
     pub network: Network,
     /// The system calls its programs may make.
     pub syscalls: SyscallPolicy,
-    /// Whose it is, as metrics are labelled: a language's name.
+    /// Whose it is, as metrics are labelled: a language's name. A backend that
+    /// has an image for each language chooses by it.
     pub label: String,
+    /// Which sessions run programs of the same submission; none: no other does.
+    pub origin: Option<Origin>,
 }
 
 impl SessionSpec {
@@ -97,6 +100,13 @@ impl SessionSpec {
     #[must_use]
     pub fn with_label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
+        self
+    }
+
+    /// Says whose programs it runs.
+    #[must_use]
+    pub fn with_origin(mut self, origin: Origin) -> Self {
+        self.origin = Some(origin);
         self
     }
 }

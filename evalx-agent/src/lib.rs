@@ -1,0 +1,119 @@
+//! The agent: the process inside a container that runs untrusted programs there.
+//!
+//! A container of `evalx-sandbox-docker` has one main process, this one, and
+//! the host is attached to its stdin and stdout. Starting a step so takes a
+//! message, where the engine's own way into a container (`docker exec`) takes
+//! a hundred times as long. It is a small program that needs nothing of the
+//! image around it, which may be `FROM scratch`: link it statically.
+//!
+//! ```text
+//!   host ══ attached stream ══╗
+//!                             ║                       container: no network, no capability,
+//!   guard (PID 1) ── supervisor (user, PID and mount   read-only root, seccomp, one uid
+//!                        │       namespaces of its own)
+//!                        └── cell (PID 1 of one step: PID, mount, IPC, UTS and cgroup namespaces)
+//!                              └── the untrusted program
+//! ```
+//!
+//! - The guard makes a user namespace that has only the container's own uid,
+//!   and starts the supervisor in it.
+//! - The supervisor speaks with the host, mounts the session's disk, keeps the
+//!   time and counts the output. It is in a PID namespace above every program's:
+//!   none can see, signal or trace it.
+//! - A cell is made ahead of each step. It mounts a fresh `/proc`, gives up every
+//!   capability, installs the filter of system calls and starts the program;
+//!   when the program ends it reports and ends, and the kernel ends with it
+//!   whatever else the program has started.
+//!
+//! # Using it
+//!
+//! `evalx agent` is this program; so is `evalx-agent` of this package. Where
+//! the host speaks to an agent, [`wire`] has the words:
+//!
+//! ```
+//! use evalx_agent::wire::{FromAgent, Inbox};
+//!
+//! let mut inbox = Inbox::default();
+//! inbox.push(&FromAgent::Hello(1).encode());
+//! assert_eq!(inbox.next(FromAgent::decode), Ok(Some(FromAgent::Hello(1))));
+//! ```
+
+mod cell;
+mod codec;
+mod files;
+mod filter;
+mod guard;
+mod meter;
+mod outbox;
+mod step;
+mod supervisor;
+pub mod wire;
+mod workspace;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::process::{Command, ExitCode};
+
+/// What makes an agent of the `evalx` command.
+pub const SUBCOMMAND: &str = "agent";
+/// The file that this process runs.
+const SELF: &str = "/proc/self/exe";
+
+/// Where the agent lies in a container.
+pub const PLACE: &str = "/.evalx-agent";
+/// What the agent answers to `version`, so that a host can tell that a program is one.
+pub const BANNER: &str = concat!("evalx agent ", env!("CARGO_PKG_VERSION"));
+
+/// Runs the part of the agent that `arguments` name: nothing or `guard` in a
+/// container, the others by itself.
+#[expect(clippy::print_stderr, reason = "an agent that can't begin has nothing but its stderr")]
+#[expect(clippy::print_stdout, reason = "`version` answers on stdout")]
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let part = arguments.into_iter().next().unwrap_or_default();
+    let result = match part.to_str() {
+        Some("" | "guard") => guard::main(),
+        Some("supervise") => supervisor::main(),
+        Some("cell") => cell::main(),
+        Some("version") => {
+            println!("{BANNER}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprintln!("evalx agent: it is started by evalx inside a container, and has no other use");
+            return ExitCode::from(2);
+        }
+    };
+    result.unwrap_or_else(|failure| {
+        eprintln!("evalx agent: {failure}");
+        ExitCode::FAILURE
+    })
+}
+
+/// This program again, as another part of the agent.
+fn part(name: &str) -> Command {
+    let mut command = Command::new(SELF);
+    if std::env::args_os().nth(1).is_some_and(|first| first == SUBCOMMAND) {
+        command.arg(SUBCOMMAND);
+    }
+    command.arg(name);
+    command
+}
+
+/// What the agent could not do, and why.
+#[derive(Debug)]
+struct Failure {
+    what: String,
+    error: io::Error,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "could not {}: {}", self.what, self.error)
+    }
+}
+
+/// Adds what was attempted to an error.
+fn at<T>(what: impl fmt::Display, result: Result<T, impl Into<io::Error>>) -> Result<T, Failure> {
+    result.map_err(|error| Failure { what: what.to_string(), error: error.into() })
+}

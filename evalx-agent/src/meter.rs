@@ -1,0 +1,166 @@
+//! What a step uses, read from the control groups that the engine shows the
+//! container, v1 or v2.
+//!
+//! The groups can't be written to from inside. Where the host has put the cell
+//! in a group of its own, that group's figures are the step's; else they are
+//! the whole container's, and what it had used before is taken off.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const ROOT: &str = "/sys/fs/cgroup";
+
+/// Reads the figures of one group.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    files: Files,
+    /// Whether the group was made for one step.
+    own: bool,
+    /// What the group had used before the step.
+    before: Usage,
+}
+
+/// What a group has used so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Usage {
+    pub(crate) cpu_ns: u64,
+    pub(crate) user: u64,
+    pub(crate) system: u64,
+    pub(crate) memory: u64,
+    pub(crate) memory_peak: u64,
+    pub(crate) oom_kills: u64,
+    pub(crate) processes_peak: u64,
+    pub(crate) forks_refused: u64,
+}
+
+#[derive(Debug)]
+enum Files {
+    V1 { cpu: PathBuf, memory: PathBuf, pids: PathBuf },
+    V2 { group: PathBuf },
+}
+
+fn number(path: &Path) -> u64 {
+    fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+}
+
+/// The number behind `name` at the start of a line.
+fn field(text: &str, name: &str) -> u64 {
+    let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok();
+    text.lines().find_map(value).unwrap_or(0)
+}
+
+impl Meter {
+    /// Starts measuring the group of this name, or the container.
+    pub(crate) fn start(group: &str) -> Self {
+        let root = Path::new(ROOT);
+        let files = if root.join("cgroup.controllers").exists() {
+            Files::V2 { group: root.join(group) }
+        } else {
+            let of = |controller: &str| root.join(controller).join(group);
+            // Where they are one hierarchy, both names lead to it.
+            Files::V1 { cpu: of("cpuacct"), memory: of("memory"), pids: of("pids") }
+        };
+        let mut meter = Self { files, own: !group.is_empty(), before: Usage::default() };
+        meter.before = meter.read();
+        meter
+    }
+
+    /// Processes in the group that are not the program's: the cell, and
+    /// without a group of its own the guard and the supervisor.
+    fn own_processes(&self) -> u64 {
+        if self.own { 1 } else { 3 }
+    }
+
+    pub(crate) fn has_own_group(&self) -> bool {
+        self.own
+    }
+
+    fn read(&self) -> Usage {
+        match &self.files {
+            Files::V1 { cpu, memory, pids } => {
+                let text = |path: PathBuf| fs::read_to_string(path).unwrap_or_default();
+                Usage {
+                    cpu_ns: number(&cpu.join("cpuacct.usage")),
+                    user: number(&cpu.join("cpuacct.usage_user")),
+                    system: number(&cpu.join("cpuacct.usage_sys")),
+                    memory: number(&memory.join("memory.usage_in_bytes")),
+                    memory_peak: number(&memory.join("memory.max_usage_in_bytes")),
+                    oom_kills: field(&text(memory.join("memory.oom_control")), "oom_kill"),
+                    processes_peak: number(&pids.join("pids.peak")),
+                    forks_refused: field(&text(pids.join("pids.events")), "max"),
+                }
+            }
+            Files::V2 { group } => {
+                let text = |name: &str| fs::read_to_string(group.join(name)).unwrap_or_default();
+                let cpu = text("cpu.stat");
+                Usage {
+                    cpu_ns: field(&cpu, "usage_usec").saturating_mul(1000),
+                    user: field(&cpu, "user_usec"),
+                    system: field(&cpu, "system_usec"),
+                    memory: number(&group.join("memory.current")),
+                    memory_peak: number(&group.join("memory.peak")),
+                    oom_kills: field(&text("memory.events"), "oom_kill"),
+                    processes_peak: number(&group.join("pids.peak")),
+                    forks_refused: field(&text("pids.events"), "max"),
+                }
+            }
+        }
+    }
+
+    /// CPU time since the start.
+    pub(crate) fn cpu_ns(&self) -> u64 {
+        let now = match &self.files {
+            Files::V1 { cpu, .. } => number(&cpu.join("cpuacct.usage")),
+            Files::V2 { .. } => self.read().cpu_ns,
+        };
+        now.saturating_sub(self.before.cpu_ns)
+    }
+
+    /// Processes killed for want of memory since the start.
+    pub(crate) fn oom_kills(&self) -> u64 {
+        let (path, name) = match &self.files {
+            Files::V1 { memory, .. } => (memory.join("memory.oom_control"), "oom_kill"),
+            Files::V2 { group } => (group.join("memory.events"), "oom_kill"),
+        };
+        let now = fs::read_to_string(path).map_or(0, |text| field(&text, name));
+        now.saturating_sub(self.before.oom_kills)
+    }
+
+    /// What was used since the start.
+    pub(crate) fn usage(&self) -> Usage {
+        let (now, before) = (self.read(), self.before);
+        Usage {
+            cpu_ns: now.cpu_ns.saturating_sub(before.cpu_ns),
+            user: now.user.saturating_sub(before.user),
+            system: now.system.saturating_sub(before.system),
+            memory: now.memory.saturating_sub(before.memory),
+            // The kernel charges in batches: a small program may take no more than
+            // what the cell's last one has left, and yet has used something.
+            memory_peak: if self.own {
+                now.memory_peak
+            } else {
+                now.memory_peak.saturating_sub(before.memory)
+            },
+            oom_kills: now.oom_kills.saturating_sub(before.oom_kills),
+            // Of a group that lives on, the peak may be an earlier step's.
+            processes_peak: if self.own {
+                now.processes_peak.saturating_sub(self.own_processes())
+            } else {
+                0
+            },
+            forks_refused: now.forks_refused.saturating_sub(before.forks_refused),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_told_apart() {
+        assert_eq!(field("oom 1\noom_kill 3\n", "oom_kill"), 3);
+        assert_eq!(field("oom 1\n", "oom_kill"), 0);
+        assert_eq!(field("max 7\n", "max"), 7);
+    }
+}

@@ -1,0 +1,306 @@
+//! The supervisor: it speaks with the host, and keeps one session at a time.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::prctl;
+use nix::sys::time::TimeSpec;
+use nix::unistd::read;
+
+use crate::cell::{Cell, Word};
+use crate::files::{self, Trouble, Upload};
+use crate::guard::keep_capabilities;
+use crate::meter::Meter;
+use crate::outbox::{Outbox, never_wait};
+use crate::step::{Source, Step, passes};
+use crate::wire::{FromAgent, Inbox, Order, Stopped, ToAgent, VERSION};
+use crate::workspace::{Disk, settle};
+use crate::{Failure, at};
+
+/// The processes of a container in which nothing runs: the guard and the supervisor.
+const OWN_PROCESSES: usize = 2;
+
+pub(crate) fn main() -> Result<ExitCode, Failure> {
+    at("hide", prctl::set_dumpable(false))?;
+    let mut outbox = Outbox::default();
+    for fd in [io::stdin().as_fd(), io::stdout().as_fd()] {
+        at("speak with the host", never_wait(fd))?;
+    }
+    match Supervisor::settle() {
+        Ok(supervisor) => supervisor.serve(outbox),
+        Err(failure) => {
+            outbox.push(&FromAgent::Broken(failure.to_string()));
+            at("speak with the host", outbox.flush())?;
+            Err(failure)
+        }
+    }
+}
+
+/// A session, and what it does now.
+#[derive(Debug)]
+struct Session {
+    disk: Disk,
+    cell: Option<Waiting>,
+    step: Option<Step>,
+    upload: Option<Upload>,
+}
+
+/// A cell that waits for an order.
+#[derive(Debug)]
+struct Waiting {
+    cell: Cell,
+    /// The control group it was put in, once the host has said so.
+    group: Option<String>,
+}
+
+#[derive(Debug)]
+struct Supervisor {
+    /// The PID namespace to go back to.
+    home: File,
+    /// The mounts that there are between sessions.
+    mounts: String,
+    session: Option<Session>,
+}
+
+/// What the supervisor waits for.
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    Host,
+    Outbox,
+    Step(Source),
+}
+
+impl Supervisor {
+    fn settle() -> Result<Self, Failure> {
+        keep_capabilities()?;
+        settle()?;
+        let home = at("find its own PID namespace", File::open("/proc/self/ns/pid"))?;
+        Ok(Self { home, mounts: mounts()?, session: None })
+    }
+
+    /// Serves the host until it hangs up.
+    fn serve(mut self, mut outbox: Outbox) -> Result<ExitCode, Failure> {
+        outbox.push(&FromAgent::Hello(VERSION));
+        let mut inbox = Inbox::default();
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            for event in self.wait(&outbox)? {
+                match event {
+                    (Event::Outbox, _) => {}
+                    (Event::Host, _) => {
+                        match read(io::stdin().as_fd(), &mut buffer) {
+                            // The host is gone, and so is this container's use.
+                            Ok(0) => return Ok(ExitCode::SUCCESS),
+                            Ok(count) => inbox.push(&buffer[..count]),
+                            Err(error) if passes(error) => {}
+                            Err(error) => return at("hear the host", Err(error)),
+                        }
+                        while let Some(message) = inbox.next(ToAgent::decode).map_err(|_| garbled())? {
+                            self.obey(message, &mut outbox)?;
+                        }
+                    }
+                    (Event::Step(source), broken) => {
+                        if let Some(step) = self.step() {
+                            step.attend(source, broken, &mut outbox)?;
+                        }
+                    }
+                }
+            }
+            self.end_step(&mut outbox)?;
+            at("speak with the host", outbox.flush())?;
+        }
+    }
+
+    /// Waits until something has happened; whether each is broken.
+    fn wait(&mut self, outbox: &Outbox) -> Result<Vec<(Event, bool)>, Failure> {
+        let timeout = self.step().map(Step::glance);
+        let (stdin, stdout) = (io::stdin(), io::stdout());
+        let mut events: Vec<(Event, BorrowedFd<'_>, PollFlags)> =
+            vec![(Event::Host, stdin.as_fd(), PollFlags::POLLIN)];
+        if !outbox.is_empty() {
+            events.push((Event::Outbox, stdout.as_fd(), PollFlags::POLLOUT));
+        }
+        if let Some(step) = self.session.as_ref().and_then(|session| session.step.as_ref()) {
+            for (source, fd, reading, writing) in step.sources(outbox.is_full()) {
+                let mut flags = PollFlags::empty();
+                flags.set(PollFlags::POLLIN, reading);
+                flags.set(PollFlags::POLLOUT, writing);
+                events.push((Event::Step(source), fd, flags));
+            }
+        }
+        let mut fds: Vec<_> = events.iter().map(|(_, fd, flags)| PollFd::new(*fd, *flags)).collect();
+        let timeout = timeout.map(|time: Duration| TimeSpec::from(time));
+        match ppoll(&mut fds, timeout, None) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return at("wait", Err(error)),
+        }
+        let happened = events.iter().zip(&fds).filter_map(|((event, ..), fd)| {
+            let flags = fd.revents().filter(|flags| !flags.is_empty())?;
+            Some((*event, flags.intersects(PollFlags::POLLERR)))
+        });
+        Ok(happened.collect())
+    }
+
+    fn step(&mut self) -> Option<&mut Step> {
+        self.session.as_mut()?.step.as_mut()
+    }
+
+    fn obey(&mut self, message: ToAgent, outbox: &mut Outbox) -> Result<(), Failure> {
+        match message {
+            ToAgent::Open { disk, files } => {
+                let disk = Disk::mount(disk, files)?;
+                self.session = Some(Session { disk, cell: None, step: None, upload: None });
+                outbox.push(&FromAgent::Opened);
+                return self.prepare(outbox);
+            }
+            ToAgent::Close => {
+                let left = self.close()?;
+                outbox.push(&FromAgent::Closed { left });
+                return Ok(());
+            }
+            _ => {}
+        }
+        let Some(session) = &mut self.session else { return Err(garbled()) };
+        let folder = &session.disk.folder;
+        match message {
+            ToAgent::Attach { group } => {
+                if let Some(waiting) = &mut session.cell {
+                    waiting.group = Some(group);
+                }
+            }
+            ToAgent::Write { path, executable, size } => {
+                session.upload = Some(Upload::begin(folder, path, executable, size));
+                finish_upload(session, outbox);
+            }
+            ToAgent::Piece(piece) => {
+                if let Some(upload) = &mut session.upload {
+                    upload.add(folder, &piece);
+                    finish_upload(session, outbox);
+                }
+            }
+            ToAgent::Read { path, max } => answer(files::read(folder, &path, max, outbox), outbox),
+            ToAgent::Keep { path, max } => answer(files::keep(folder, &path, max, outbox), outbox),
+            ToAgent::Run(order) => return self.run(order),
+            other => {
+                // What comes too late for a step concerns nobody.
+                let Some(step) = &mut session.step else { return Ok(()) };
+                match other {
+                    ToAgent::Stdin(bytes) => step.stdin(&bytes, outbox),
+                    ToAgent::StdinEnd => step.stdin_ends(outbox),
+                    ToAgent::Signal(number) => step.signal(number),
+                    ToAgent::Resize(rows, columns) => step.resize(rows, columns),
+                    ToAgent::Cancel => step.stop(Stopped::Cancelled),
+                    ToAgent::StdoutUnwanted => step.close_stdout(),
+                    ToAgent::Took(count) => step.took(count),
+                    _ => return Err(garbled()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts the next cell, ahead of its order.
+    fn prepare(&mut self, outbox: &mut Outbox) -> Result<(), Failure> {
+        let Some(session) = &mut self.session else { return Ok(()) };
+        let cell = Cell::start(self.home.as_fd())?;
+        outbox.push(&FromAgent::Cell { pid: cell.pid().into() });
+        session.cell = Some(Waiting { cell, group: None });
+        Ok(())
+    }
+
+    fn run(&mut self, order: Order) -> Result<(), Failure> {
+        let Some(session) = &mut self.session else { return Err(garbled()) };
+        let Some(mut waiting) = session.cell.take() else { return Err(garbled()) };
+        let group = waiting.group.take().ok_or_else(garbled)?;
+        if let Some((errno, what)) = await_ready(&mut waiting.cell)? {
+            return Err(Failure { what, error: io::Error::from_raw_os_error(errno) });
+        }
+        let meter = Meter::start(&group);
+        session.step = Some(Step::begin(waiting.cell, order, meter)?);
+        Ok(())
+    }
+
+    fn end_step(&mut self, outbox: &mut Outbox) -> Result<(), Failure> {
+        let Some(session) = &mut self.session else { return Ok(()) };
+        let Some(step) = session.step.take_if(|step| step.is_over()) else { return Ok(()) };
+        let told = step.finish(&session.disk)?;
+        outbox.push(&told);
+        self.prepare(outbox)
+    }
+
+    /// Ends the session; what is left of it all the same.
+    fn close(&mut self) -> Result<String, Failure> {
+        let Some(session) = self.session.take() else { return Err(garbled()) };
+        if let Some(waiting) = session.cell {
+            waiting.cell.bury()?;
+        }
+        // The host never closes while a step runs; its cell would be left.
+        if session.step.is_some() {
+            return Ok("a step that runs".to_owned());
+        }
+        session.disk.unmount()?;
+        let processes = at("look for processes", processes())?;
+        if processes != OWN_PROCESSES {
+            return Ok(format!("{} processes", processes - OWN_PROCESSES));
+        }
+        if mounts()? != self.mounts {
+            return Ok("mounts".to_owned());
+        }
+        Ok(String::new())
+    }
+}
+
+/// Waits until a cell is ready; why it will never be.
+fn await_ready(cell: &mut Cell) -> Result<Option<(i32, String)>, Failure> {
+    loop {
+        let (words, over) = cell.hear();
+        for word in words {
+            match word {
+                Word::Ready => return Ok(None),
+                Word::Failed(errno, what) => return Ok(Some((errno, what))),
+                Word::Started | Word::Ended(_) => {}
+            }
+        }
+        if over {
+            return Ok(Some((libc::EIO, "hear a cell".to_owned())));
+        }
+        match ppoll(&mut [PollFd::new(cell.control(), PollFlags::POLLIN)], None, None) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return at("wait for a cell", Err(error)),
+        }
+    }
+}
+
+fn answer(result: Result<(), Trouble>, outbox: &mut Outbox) {
+    match result {
+        Ok(()) => outbox.push(&FromAgent::Done),
+        Err(Trouble::Refused(why)) => outbox.push(&FromAgent::Refused(why)),
+        // The next read from the host will say so too.
+        Err(Trouble::Gone) => {}
+    }
+}
+
+fn finish_upload(session: &mut Session, outbox: &mut Outbox) {
+    if let Some(upload) = session.upload.take_if(|upload| upload.is_whole()) {
+        answer(upload.finish(), outbox);
+    }
+}
+
+fn garbled() -> Failure {
+    Failure { what: "understand the host".to_owned(), error: Errno::EPROTO.into() }
+}
+
+fn mounts() -> Result<String, Failure> {
+    at("list the mounts", fs::read_to_string("/proc/self/mountinfo"))
+}
+
+/// The processes of the container.
+fn processes() -> io::Result<usize> {
+    let numeric = |entry: &fs::DirEntry| entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit);
+    Ok(fs::read_dir("/proc")?.flatten().filter(numeric).count())
+}

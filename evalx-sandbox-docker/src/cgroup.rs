@@ -1,0 +1,148 @@
+//! Control groups for steps, made by this process below a container's own
+//! (cgroup v1, as root on the engine's machine).
+//!
+//! The engine's API can't make one, and a container can't write to its own. A
+//! group for each step gives it limits and figures that are nobody else's, at
+//! the price of a few writes, where changing a container's limits by the API
+//! takes some twenty milliseconds.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::error::DockerError;
+
+const ROOT: &str = "/sys/fs/cgroup";
+/// The hierarchies that a step has a group in.
+const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpuacct"];
+/// The cell, which counts as a process but is none of the program's.
+const OWN_PROCESSES: u64 = 1;
+
+/// The control groups of a container, and the processes of its agent.
+#[derive(Debug)]
+pub(crate) struct Groups {
+    /// The container's folder in each hierarchy.
+    folders: Vec<PathBuf>,
+    supervisor: u32,
+    next: u64,
+    current: Option<StepGroup>,
+}
+
+/// The groups of one step; removed when dropped.
+#[derive(Debug)]
+struct StepGroup {
+    folders: Vec<PathBuf>,
+}
+
+impl Drop for StepGroup {
+    fn drop(&mut self) {
+        for folder in &self.folders {
+            // The engine removes what is left with the container.
+            let _ = fs::remove_dir(folder);
+        }
+    }
+}
+
+impl Groups {
+    /// The groups of the container whose first process is `guard`, if this
+    /// process may make others below them.
+    ///
+    /// # Errors
+    ///
+    /// Why it may not.
+    pub(crate) fn find(guard: u32) -> io::Result<Self> {
+        let absent = |what: &str| io::Error::new(io::ErrorKind::NotFound, what.to_owned());
+        if Path::new(ROOT).join("cgroup.controllers").exists() {
+            return Err(absent("cgroup v2 gives no groups below one that has processes"));
+        }
+        let text = fs::read_to_string(format!("/proc/{guard}/cgroup"))?;
+        let folder = |controller: &str| {
+            let path = text.lines().find_map(|line| {
+                let (names, path) = line.split_once(':')?.1.split_once(':')?;
+                names.split(',').any(|name| name == controller).then_some(path)
+            });
+            let path = path.map(|path| Path::new(ROOT).join(controller).join(path.trim_start_matches('/')));
+            path.filter(|path| path.is_dir()).ok_or_else(|| absent(controller))
+        };
+        let folders = CONTROLLERS.into_iter().map(folder).collect::<io::Result<Vec<_>>>()?;
+        let supervisor = child_of(guard, |_| true)?.ok_or_else(|| absent("the agent's supervisor"))?;
+        let mut groups = Self { folders, supervisor, next: 0, current: None };
+        // Whether it works is best found out by doing it.
+        groups.make()?;
+        groups.current = None;
+        Ok(groups)
+    }
+
+    fn make(&mut self) -> io::Result<String> {
+        self.next += 1;
+        let name = format!("evalx-{}", self.next);
+        // What was there is given up first: its cell is dead.
+        self.current = None;
+        let mut made = StepGroup { folders: Vec::new() };
+        for folder in &self.folders {
+            let path = folder.join(&name);
+            fs::create_dir(&path)?;
+            made.folders.push(path);
+        }
+        self.current = Some(made);
+        Ok(name)
+    }
+
+    /// Puts the cell that the supervisor knows by this number in a new group
+    /// with these limits; the group's name.
+    pub(crate) fn put(&mut self, cell: u64, memory: u64, processes: u64) -> Result<String, DockerError> {
+        let failed = |what: &'static str| move |source| DockerError::Group { what, source };
+        let own = |pid: u32| is_cell(pid, cell);
+        let pid = child_of(self.supervisor, own)
+            .and_then(|pid| pid.ok_or_else(|| io::ErrorKind::NotFound.into()))
+            .map_err(failed("could not find a cell"))?;
+        let name = self.make().map_err(failed("could not make a control group"))?;
+        let current = self.current.as_ref().map(|group| group.folders.as_slice()).unwrap_or_default();
+        let [memory_folder, pids_folder, _] = current else { return Ok(name) };
+        let set = |folder: &Path, file: &str, value: u64| fs::write(folder.join(file), value.to_string());
+        set(memory_folder, "memory.limit_in_bytes", memory)
+            .and_then(|()| match set(memory_folder, "memory.memsw.limit_in_bytes", memory) {
+                // Swap is not accounted here, and there is a swappiness to say so.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    set(memory_folder, "memory.swappiness", 0)
+                }
+                result => result,
+            })
+            .and_then(|()| set(pids_folder, "pids.max", processes.saturating_add(OWN_PROCESSES)))
+            .map_err(failed("could not set a step's limits"))?;
+        for folder in current {
+            set(folder, "cgroup.procs", pid.into()).map_err(failed("could not move a cell to its group"))?;
+        }
+        Ok(name)
+    }
+}
+
+/// The first child of a process that is as asked.
+fn child_of(pid: u32, is: impl Fn(u32) -> bool) -> io::Result<Option<u32>> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+    Ok(text.split_whitespace().filter_map(|child| child.parse().ok()).find(|child| is(*child)))
+}
+
+/// Whether this is a cell, and the supervisor calls it so: it is the first
+/// process of its own PID namespace, and `number` in the one above.
+fn is_cell(pid: u32, number: u64) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+    let numbers: Vec<u64> = numbers.split_whitespace().filter_map(|number| number.parse().ok()).collect();
+    matches!(numbers[..], [.., above, 1] if above == number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_of_this_namespace_is_no_cell() {
+        assert!(!is_cell(std::process::id(), u64::from(std::process::id())));
+    }
+
+    #[test]
+    fn a_container_that_is_not_there_has_no_groups() {
+        assert!(Groups::find(u32::MAX).is_err());
+    }
+}

@@ -1,0 +1,76 @@
+//! Runs untrusted programs in hardened containers of Docker or Podman, kept
+//! warm in a pool.
+//!
+//! ```
+//! use evalx_sandbox_docker::{DockerConfig, Image, Reuse};
+//!
+//! // Two containers wait for whatever comes, one more for Java.
+//! let config = DockerConfig::new(Image::new("evalx/base", 2))
+//!     .with_image("java", Image::new("evalx/jvm", 1))
+//!     .with_sessions(4);
+//! assert_eq!(config.reuse, Reuse::Submission);
+//! ```
+//!
+//! [`DockerSandbox::start`] makes a sandbox of it.
+//!
+//! # Why it is not slow
+//!
+//! - **Containers are made before traffic**, to a target for each image, and
+//!   again behind whoever takes one: [`DockerSandbox::ready`] and
+//!   [`DockerSandbox::statistics`] tell how full the pool is.
+//! - **Steps do not pay for `docker exec`.** The main process of a container is
+//!   an agent, a static program that is mounted read-only; it takes steps over
+//!   the stream that it is attached by. `evalx-agent` has its page.
+//! - **A container serves a whole submission**: compiling it and all of its
+//!   tests, each in a session of its own. Sessions say by their
+//!   [origin](evalx_core::Origin) which submission they are of. Between them the
+//!   agent takes the disk away and looks that no process and no mount is left;
+//!   after them the container is thrown away. [`Reuse`] has other policies.
+//!
+//! # What holds a program
+//!
+//! Two walls, one in the other. The container has no network, no capability, a
+//! read-only root, a user of its own, `no-new-privileges`, a profile of system
+//! calls that refuses what it does not name, and bounds of memory, processes and
+//! processors. In it, each step has PID, mount, IPC, UTS and cgroup namespaces, a
+//! fresh read-only `/proc`, no `/sys`, a filter of its own, and a disk of the
+//! session's size. `docs/threat-model.md` says which trial holds what, and what
+//! this backend can't hold.
+//!
+//! # Who measures
+//!
+//! Where this process is root on the engine's machine with cgroup v1, it makes a
+//! control group for each step below the container's own: exact limits and
+//! figures, and no call of the engine. Elsewhere the engine sets the container's
+//! limits when a session is opened, and the agent reads the container's figures:
+//! a step may then use up to 8 MiB more than its limit, and its memory peak is
+//! that of the largest process. [`Metering`] chooses, `capabilities` tells.
+//!
+//! # What is left when something dies
+//!
+//! An agent whose host is dead reads the end of its input, ends, and the engine
+//! removes its container. What was created and never started is found by its
+//! label at the next start. Nothing from a container is ever unpacked on the
+//! host's disk: files come as messages, with their sizes known before.
+
+mod agent;
+mod backend;
+mod cgroup;
+mod config;
+mod container;
+mod engine;
+mod error;
+mod exec;
+mod link;
+mod orphans;
+mod pool;
+mod registry;
+mod report;
+mod seccomp;
+mod serve;
+mod session;
+mod step;
+
+pub use backend::DockerSandbox;
+pub use config::{DockerConfig, Image, Metering, Reuse, Way};
+pub use pool::{PoolStatistics, ShelfStatistics};

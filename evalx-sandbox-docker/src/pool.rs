@@ -1,0 +1,494 @@
+//! [`Pool`]: containers that are ready before somebody asks.
+//!
+//! Each image has a shelf with a target of spares. Whoever takes one has
+//! another made behind; no more than so many are made at once. Who finds a
+//! shelf empty waits in line, and gets the next that is made. A container that
+//! has served a session of a submission is parked for the submission's next.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use evalx_core::{Origin, WeakOrigin};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+
+use crate::config::Reuse;
+use crate::container::{Container, Recipe};
+use crate::error::DockerError;
+
+/// How often parked containers are looked at whose submission may be over.
+const LOOK: Duration = Duration::from_millis(250);
+/// The pauses between attempts to make a container that nobody waits for.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// How full a pool is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PoolStatistics {
+    /// Each image's shelf.
+    pub shelves: Vec<ShelfStatistics>,
+    /// Containers that wait for the next session of their submission.
+    pub parked: usize,
+    /// Containers that are being made at this moment.
+    pub making: usize,
+    /// The most that ever were at once.
+    pub most_making: usize,
+    /// Sessions that are open.
+    pub sessions: usize,
+    /// Containers that exist, or may exist, in all.
+    pub containers: usize,
+}
+
+/// How full the shelf of one image is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShelfStatistics {
+    /// The image.
+    pub image: String,
+    /// How many spares it is to have.
+    pub target: usize,
+    /// How many it has.
+    pub spare: usize,
+    /// How many are being made, or wait for their turn to be.
+    pub creating: usize,
+    /// Sessions that wait for one.
+    pub waiting: usize,
+    /// Why the last attempt to make one failed, if it did.
+    pub failure: Option<String>,
+}
+
+/// Containers of one image.
+#[derive(Debug, Default)]
+struct Shelf {
+    target: usize,
+    spare: VecDeque<Container>,
+    creating: usize,
+    /// In use, and expected back.
+    lent: usize,
+    line: VecDeque<oneshot::Sender<Result<Loan, DockerError>>>,
+    failure: Option<String>,
+}
+
+#[derive(Debug)]
+struct Parked {
+    origin: WeakOrigin,
+    container: Container,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    shelves: HashMap<String, Shelf>,
+    making: usize,
+    most_making: usize,
+    parked: VecDeque<Parked>,
+    reaping: bool,
+    closed: bool,
+}
+
+/// The containers of one sandbox.
+pub(crate) struct Pool {
+    recipe: Arc<Recipe>,
+    state: Mutex<State>,
+    sessions: Arc<Semaphore>,
+    creations: Semaphore,
+    /// Told whenever a shelf has changed.
+    changed: Notify,
+    /// Told whenever somebody waits in line, so that no pause holds them up.
+    hurry: Notify,
+}
+
+/// A container that was taken from the pool. One in which no session was begun
+/// goes back when this is dropped; after [`Loan::spend`] it does not.
+#[derive(Debug)]
+pub(crate) struct Loan {
+    container: Option<Container>,
+    pool: Arc<Pool>,
+}
+
+impl Loan {
+    fn new(container: Container, pool: &Arc<Pool>) -> Self {
+        Self { container: Some(container), pool: Arc::clone(pool) }
+    }
+
+    /// The container, for a session.
+    pub(crate) fn spend(mut self) -> Result<Container, DockerError> {
+        self.container.take().ok_or(DockerError::ShutDown)
+    }
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        if let Some(container) = self.container.take() {
+            let excess = {
+                let mut state = self.pool.state();
+                let closed = state.closed;
+                let shelf = state.shelves.entry(container.image.clone()).or_default();
+                shelf.lent = shelf.lent.saturating_sub(1);
+                if closed { Some(container) } else { shelf.place(container, usize::MAX, &self.pool) }
+            };
+            drop(excess);
+            self.pool.refill();
+        }
+    }
+}
+
+/// Counts a container while it is being made.
+struct Making<'a>(&'a Pool);
+
+impl<'a> Making<'a> {
+    fn new(pool: &'a Pool) -> Self {
+        let mut state = pool.state();
+        state.making += 1;
+        state.most_making = state.most_making.max(state.making);
+        Self(pool)
+    }
+}
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        self.0.state().making -= 1;
+    }
+}
+
+/// The right to have a session open.
+#[derive(Debug)]
+pub(crate) struct Permit(#[expect(dead_code, reason = "it is held, not read")] OwnedSemaphorePermit);
+
+impl Pool {
+    /// A pool that has a first container and begins to fill its shelves; without
+    /// one, containers are made to measure, and it only counts sessions.
+    pub(crate) fn start(recipe: Arc<Recipe>, first: Option<Container>) -> Arc<Self> {
+        let config = &recipe.config;
+        let mut shelves: HashMap<String, Shelf> = HashMap::new();
+        for image in config.images.values().chain([&config.image]).filter(|_| first.is_some()) {
+            shelves.entry(image.name.clone()).or_default().target += image.spares;
+        }
+        let pool = Arc::new(Self {
+            sessions: Arc::new(Semaphore::new(config.sessions)),
+            creations: Semaphore::new(config.creations),
+            state: Mutex::new(State { shelves, ..State::default() }),
+            changed: Notify::new(),
+            hurry: Notify::new(),
+            recipe,
+        });
+        let excess = first.and_then(|first| pool.deliver(first));
+        drop(excess);
+        pool.refill();
+        pool
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn reuse(&self) -> Reuse {
+        self.recipe.config.reuse
+    }
+
+    /// Waits for the right to open a session.
+    pub(crate) async fn permit(&self) -> Result<Permit, DockerError> {
+        let permit = Arc::clone(&self.sessions).acquire_owned().await;
+        permit.map(Permit).map_err(|_| DockerError::ShutDown)
+    }
+
+    /// A container of an image: the one parked for this origin, or a spare, or
+    /// the next that is made.
+    ///
+    /// # Cancel safety
+    ///
+    /// A container that was already on its way goes to the next in line.
+    pub(crate) async fn take(
+        self: &Arc<Self>,
+        image: &str,
+        origin: Option<&Origin>,
+    ) -> Result<Loan, DockerError> {
+        let turn = {
+            let mut state = self.state();
+            if state.closed {
+                return Err(DockerError::ShutDown);
+            }
+            let mine = |parked: &Parked| {
+                parked.container.image == image && origin.is_some_and(|origin| parked.origin.is(origin))
+            };
+            if let Some(index) = state.parked.iter().position(mine)
+                && let Some(parked) = state.parked.remove(index)
+            {
+                return Ok(Loan::new(parked.container, self));
+            }
+            let shelf = state.shelves.entry(image.to_owned()).or_default();
+            match shelf.spare.pop_front() {
+                Some(container) => {
+                    shelf.lent += 1;
+                    drop(state);
+                    self.refill();
+                    return Ok(Loan::new(container, self));
+                }
+                None => {
+                    let (sender, receiver) = oneshot::channel();
+                    shelf.line.push_back(sender);
+                    receiver
+                }
+            }
+        };
+        self.refill();
+        self.hurry.notify_waiters();
+        turn.await.map_err(|_| DockerError::ShutDown)?
+    }
+
+    /// Takes back a container whose session is over and left nothing.
+    pub(crate) fn give_back(self: &Arc<Self>, container: Container, origin: Option<Origin>) {
+        let mut excess = None;
+        {
+            let mut state = self.state();
+            let shelf = state.shelves.entry(container.image.clone()).or_default();
+            shelf.lent = shelf.lent.saturating_sub(1);
+            match (self.recipe.config.reuse, origin.map(|origin| origin.downgrade())) {
+                _ if state.closed => excess = Some(container),
+                (Reuse::Submission, Some(origin)) if !origin.is_gone() => {
+                    state.parked.push_back(Parked { origin, container });
+                    if state.parked.len() > self.recipe.config.sessions {
+                        excess = state.parked.pop_front().map(|parked| parked.container);
+                    }
+                    if !std::mem::replace(&mut state.reaping, true) {
+                        tokio::spawn(Arc::clone(self).reap());
+                    }
+                }
+                (Reuse::Sessions(most), _) if container.served < most => {
+                    let shelf = state.shelves.entry(container.image.clone()).or_default();
+                    excess = shelf.place(container, self.recipe.config.sessions, self);
+                }
+                _ => excess = Some(container),
+            }
+        }
+        drop(excess);
+        self.refill();
+    }
+
+    /// Notes that a container will not come back.
+    pub(crate) fn lost(self: &Arc<Self>, image: &str) {
+        if let Some(shelf) = self.state().shelves.get_mut(image) {
+            shelf.lent = shelf.lent.saturating_sub(1);
+        }
+        self.refill();
+    }
+
+    /// Lets go of parked containers once their submission is over.
+    async fn reap(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let mut over = Vec::new();
+            let mut state = self.state();
+            let parked = std::mem::take(&mut state.parked);
+            for parked in parked {
+                if parked.origin.is_gone() { over.push(parked) } else { state.parked.push_back(parked) }
+            }
+            let done = state.parked.is_empty();
+            if done {
+                state.reaping = false;
+            }
+            drop(state);
+            drop(over);
+            if done {
+                return;
+            }
+        }
+    }
+
+    /// Has as many containers made as are missing.
+    fn refill(self: &Arc<Self>) {
+        let mut state = self.state();
+        if state.closed {
+            return;
+        }
+        let reused = matches!(self.recipe.config.reuse, Reuse::Sessions(_));
+        for (image, shelf) in &mut state.shelves {
+            shelf.line.retain(|sender| !sender.is_closed());
+            let lent = if reused { shelf.lent } else { 0 };
+            let wanted = shelf.target + shelf.line.len();
+            while shelf.spare.len() + shelf.creating + lent < wanted {
+                shelf.creating += 1;
+                tokio::spawn(Arc::clone(self).create(image.clone()));
+            }
+        }
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    /// Makes one container, at last.
+    async fn create(self: Arc<Self>, image: String) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let result = {
+                let Ok(_turn) = self.creations.acquire().await else { break };
+                let _count = Making::new(&self);
+                self.recipe.make(&image).await
+            };
+            match result {
+                Ok(container) => {
+                    let excess = self.deliver(container);
+                    drop(excess);
+                    break;
+                }
+                Err(error) => {
+                    tracing::warn!(image, %error, "a container could not be made");
+                    if !self.disappoint(&image, error) {
+                        break;
+                    }
+                }
+            }
+            // Whoever comes to the line meanwhile does not wait for the pause.
+            let hurry = self.hurry.notified();
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = hurry => {}
+            }
+            pause = (2 * pause).min(LONGEST_PAUSE);
+            if !self.is_wanted(&image) {
+                break;
+            }
+        }
+        if let Some(shelf) = self.state().shelves.get_mut(&image) {
+            shelf.creating = shelf.creating.saturating_sub(1);
+        }
+        self.refill();
+    }
+
+    fn deliver(self: &Arc<Self>, container: Container) -> Option<Container> {
+        let mut state = self.state();
+        if state.closed {
+            return Some(container);
+        }
+        let shelf = state.shelves.entry(container.image.clone()).or_default();
+        shelf.failure = None;
+        let most = shelf.target;
+        shelf.place(container, most, self)
+    }
+
+    /// Tells one in line that there is no container; whether to try again.
+    fn disappoint(&self, image: &str, error: DockerError) -> bool {
+        let mut state = self.state();
+        let closed = state.closed;
+        let Some(shelf) = state.shelves.get_mut(image) else { return false };
+        shelf.failure = Some(chain(&error));
+        let mut error = Err(error);
+        while let Some(sender) = shelf.line.pop_front() {
+            match sender.send(error) {
+                Ok(()) => break,
+                Err(back) => error = back,
+            }
+        }
+        drop(state);
+        self.changed.notify_waiters();
+        !closed
+    }
+
+    fn is_wanted(&self, image: &str) -> bool {
+        let state = self.state();
+        let wanted = |shelf: &Shelf| shelf.spare.len() + shelf.creating <= shelf.target + shelf.line.len();
+        !state.closed && state.shelves.get(image).is_some_and(wanted)
+    }
+
+    /// Waits until every shelf has its spares.
+    pub(crate) async fn ready(&self) -> Result<(), DockerError> {
+        loop {
+            let changed = self.changed.notified();
+            {
+                let state = self.state();
+                if state.closed {
+                    return Err(DockerError::ShutDown);
+                }
+                if state.shelves.values().all(|shelf| shelf.spare.len() >= shelf.target) {
+                    return Ok(());
+                }
+                let failed = state.shelves.values().filter(|shelf| shelf.spare.len() < shelf.target);
+                if let Some(failure) = failed.filter_map(|shelf| shelf.failure.clone()).next() {
+                    return Err(DockerError::Lost(failure));
+                }
+            }
+            changed.await;
+        }
+    }
+
+    pub(crate) fn statistics(&self) -> PoolStatistics {
+        let state = self.state();
+        let mut shelves: Vec<_> = state
+            .shelves
+            .iter()
+            .map(|(image, shelf)| ShelfStatistics {
+                image: image.clone(),
+                target: shelf.target,
+                spare: shelf.spare.len(),
+                creating: shelf.creating,
+                waiting: shelf.line.iter().filter(|sender| !sender.is_closed()).count(),
+                failure: shelf.failure.clone(),
+            })
+            .collect();
+        shelves.sort_by(|one, other| one.image.cmp(&other.image));
+        PoolStatistics {
+            shelves,
+            parked: state.parked.len(),
+            making: state.making,
+            most_making: state.most_making,
+            sessions: self.recipe.config.sessions.saturating_sub(self.sessions.available_permits()),
+            containers: self.recipe.registry.count(),
+        }
+    }
+
+    /// Lets nobody take any more, and lets go of what is here.
+    pub(crate) fn close(&self) {
+        self.sessions.close();
+        self.creations.close();
+        let (shelves, parked) = {
+            let mut state = self.state();
+            state.closed = true;
+            (std::mem::take(&mut state.shelves), std::mem::take(&mut state.parked))
+        };
+        drop((shelves, parked));
+        self.changed.notify_waiters();
+        self.hurry.notify_waiters();
+    }
+}
+
+impl Shelf {
+    /// Hands a container to the first in line, or keeps it if there are fewer
+    /// spares than `most`; what is too much comes back.
+    fn place(&mut self, container: Container, most: usize, pool: &Arc<Pool>) -> Option<Container> {
+        let mut loan = Loan::new(container, pool);
+        while let Some(sender) = self.line.pop_front() {
+            match sender.send(Ok(loan)) {
+                Ok(()) => {
+                    self.lent += 1;
+                    return None;
+                }
+                Err(Ok(back)) => loan = back,
+                // What was sent is what comes back.
+                Err(Err(_)) => return None,
+            }
+        }
+        let container = loan.container.take()?;
+        if self.spare.len() < most {
+            self.spare.push_back(container);
+            return None;
+        }
+        Some(container)
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("statistics", &self.statistics()).finish_non_exhaustive()
+    }
+}
+
+/// An error and its sources, joined by `: `.
+fn chain(error: &DockerError) -> String {
+    let mut text = error.to_string();
+    let mut next = std::error::Error::source(error);
+    while let Some(source) = next {
+        text = format!("{text}: {source}");
+        next = source.source();
+    }
+    text
+}

@@ -1,0 +1,504 @@
+//! What containers are, how the pool keeps them, and what happens when the
+//! engine or a container is lost.
+
+mod hosts;
+mod proxy;
+mod rig;
+mod traces;
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evalx_core::{
+    ByteSize, Collect, DynSandbox, ErrorKind, FileContents, Limits, Origin, Outcome, Result, Sandbox,
+    SandboxPath, Session, SessionSpec, Step,
+};
+use evalx_sandbox_docker::{DockerConfig, DockerSandbox, Image, Reuse, Way};
+use evalx_testkit::{Probes, Token};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use proxy::Proxy;
+use traces::{inspect, kill, owned, poll};
+
+/// How long anything may take on a busy machine that does not have to wait.
+const PROMPT: Duration = Duration::from_secs(30);
+
+fn main() -> ExitCode {
+    if hosts::is_one() {
+        return hosts::main();
+    }
+    let mut arguments = Arguments::from_args();
+    // Each counts the containers that there are.
+    arguments.test_threads = Some(1);
+    let trials = vec![
+        trial("hardened", hardened),
+        trial("image_without_a_file", image_without_a_file),
+        trial("absent_image_is_named", absent_image),
+        trial("absent_engine_is_named", absent_engine),
+        trial("spares_before_traffic", spares_before_traffic),
+        trial("one_container_for_a_submission", one_container_for_a_submission),
+        trial("reset_within_a_submission", reset_within_a_submission),
+        trial("no_container_for_two_submissions", no_container_for_two_submissions),
+        trial("burst", burst),
+        trial("limits_beyond_the_container", limits_beyond_the_container),
+        trial("container_killed_in_a_session", container_killed),
+        trial("spare_killed", spare_killed),
+        trial("engine_cut_off_in_a_burst", engine_cut_off),
+        trial("host_killed_at_any_moment", host_killed),
+        trial("steps_without_an_agent", steps_without_an_agent),
+        trial("files_without_an_agent", files_without_an_agent),
+        trial("never_started_is_swept", never_started_is_swept),
+        trial("shutdown_leaves_nothing", shutdown_leaves_nothing),
+        trial("dropped_sandbox_leaves_nothing", dropped_sandbox),
+    ];
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn trial<F>(name: &'static str, run: fn() -> F) -> Trial
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    Trial::ignorable_test(name, move || {
+        if let Err(why) = rig::config().map_err(|error| error.chain()).and_then(|_| traces::docker(&["info"]))
+        {
+            let required = std::env::var("EVALX_REQUIRE").unwrap_or_default();
+            let required = required.split(',').any(|word| word.trim() == "docker");
+            return if required { Err(Failed::from(why)) } else { Ok(Completion::ignored_with(why)) };
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(async { tokio::time::timeout(Duration::from_secs(240), run()).await })?;
+        drop(runtime);
+        assert!(poll(PROMPT, || owned().is_empty()), "containers are left: {:?}", owned());
+        Ok(Completion::Completed)
+    })
+}
+
+fn config() -> DockerConfig {
+    rig::config().expect("there is an agent")
+}
+
+async fn start(config: DockerConfig) -> DockerSandbox {
+    let sandbox =
+        DockerSandbox::start(config).await.unwrap_or_else(|error| panic!("start: {}", error.chain()));
+    sandbox.ready().await.unwrap_or_else(|error| panic!("ready: {}", error.chain()));
+    sandbox
+}
+
+async fn end(sandbox: impl Sandbox) {
+    sandbox.shutdown().await.unwrap_or_else(|error| panic!("shutdown: {}", error.chain()));
+}
+
+fn path(path: &str) -> SandboxPath {
+    SandboxPath::new(path).expect("it is a path")
+}
+
+async fn probe(session: &mut dyn Session, arguments: &[&str]) -> Result<(Outcome, String)> {
+    let mut io = Collect::default();
+    let report = session.run(Step::new("./probe").with_arguments(arguments.iter().copied()), &mut io).await?;
+    Ok((report.outcome, String::from_utf8_lossy(&io.into_output().0).into_owned()))
+}
+
+/// A session with the probe in it.
+async fn open(sandbox: &dyn Sandbox, spec: SessionSpec) -> Result<Box<dyn Session>> {
+    let program = Probes::find().expect("there is a probe").program();
+    let mut session = sandbox.open(spec).await?;
+    session.write_file(&path("probe"), FileContents::executable(program)).await?;
+    Ok(session)
+}
+
+/// A whole submission: a session, a program, its output.
+async fn submit(sandbox: &dyn Sandbox) -> Result<String> {
+    let mut session = open(sandbox, SessionSpec::default()).await?;
+    let (_, text) = probe(session.as_mut(), &["hello"]).await?;
+    session.close().await?;
+    Ok(text)
+}
+
+/// What the engine says of a container is what was promised of it.
+async fn hardened() {
+    let sandbox = start(config()).await;
+    let names = owned();
+    assert!(!names.is_empty(), "there are no containers");
+    let mut users = BTreeSet::new();
+    for name in &names {
+        let facts = inspect(name);
+        let host = &facts["HostConfig"];
+        assert_eq!(host["CapDrop"], serde_json::json!(["ALL"]), "{facts}");
+        assert!(host["CapAdd"].is_null(), "{facts}");
+        assert_eq!((&host["Privileged"], &host["ReadonlyRootfs"]), (&false.into(), &true.into()), "{facts}");
+        assert_eq!((&host["NetworkMode"], &host["IpcMode"]), (&"none".into(), &"private".into()), "{facts}");
+        assert_eq!((&host["AutoRemove"], &host["LogConfig"]["Type"]), (&true.into(), &"none".into()));
+        assert!(host["Memory"].as_u64().is_some_and(|memory| memory > 0), "{facts}");
+        assert_eq!(host["Memory"], host["MemorySwap"], "{facts}");
+        assert!(host["PidsLimit"].as_u64().is_some_and(|most| most > 0), "{facts}");
+        assert!(host["NanoCpus"].as_u64().is_some_and(|most| most > 0), "{facts}");
+        assert!(
+            host["Tmpfs"]["/box"].as_str().is_some_and(|options| options.contains("nr_inodes")),
+            "{facts}"
+        );
+        let security = host["SecurityOpt"].to_string();
+        assert!(security.contains("no-new-privileges") && security.contains("SCMP_ACT_ERRNO"), "{facts}");
+        let binds = host["Binds"].as_array().expect("the agent is mounted");
+        assert!(binds.len() == 1 && binds[0].as_str().is_some_and(|bind| bind.ends_with(":ro")), "{facts}");
+        let user = facts["Config"]["User"].as_str().expect("there is a user").to_owned();
+        assert!(!user.starts_with('0'), "{facts}");
+        assert!(users.insert(user), "two containers have one user: {facts}");
+    }
+    end(sandbox).await;
+}
+
+/// An image without a single file runs a program that needs none.
+async fn image_without_a_file() {
+    let mut config = config();
+    config.image = Image::new("evalx/scratch", 1);
+    let sandbox = start(config).await;
+    let mut session = open(&sandbox, SessionSpec::default()).await.expect("a session is opened");
+    let (outcome, text) = probe(session.as_mut(), &["hello"]).await.expect("it runs");
+    assert_eq!((outcome, text.as_str()), (Outcome::Exited(0), "hello\n"));
+    session.close().await.expect("it closes");
+    end(sandbox).await;
+}
+
+/// An image that is not there is named, with what to do.
+async fn absent_image() {
+    let mut config = config();
+    config.image = Image::new("evalx/no-such-image", 1);
+    let error = DockerSandbox::start(config).await.expect_err("it is not there");
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.chain().contains("evalx/no-such-image"), "{}", error.chain());
+    assert!(error.mend().is_some_and(|mend| mend.contains("make.sh")), "{:?}", error.mend());
+}
+
+/// An engine that is not there is named, with what to do.
+async fn absent_engine() {
+    let config = config().with_endpoint("unix:///nowhere/docker.sock");
+    let error = DockerSandbox::start(config).await.expect_err("it is not there");
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.is_retryable() && error.chain().contains("/nowhere/docker.sock"), "{}", error.chain());
+    assert!(error.mend().is_some(), "{}", error.chain());
+}
+
+/// A session is given a spare, and another is made behind.
+async fn spares_before_traffic() {
+    let sandbox = start(config()).await;
+    let before = sandbox.statistics();
+    assert_eq!((before.shelves[0].spare, before.containers), (2, 2), "{before:?}");
+    let session = sandbox.open(SessionSpec::default()).await.expect("a session is opened");
+    // Whatever is made now, the session did not wait for it.
+    assert_eq!(sandbox.statistics().sessions, 1);
+    sandbox.ready().await.expect("the shelf is filled again");
+    let during = sandbox.statistics();
+    assert_eq!((during.shelves[0].spare, during.containers), (2, 3), "{during:?}");
+    session.close().await.expect("it closes");
+    let settled = || sandbox.statistics().containers == 2;
+    assert!(poll(PROMPT, settled), "{:?}", sandbox.statistics());
+    end(sandbox).await;
+}
+
+/// Sessions of one submission are served by one container, which goes with the submission.
+async fn one_container_for_a_submission() {
+    let sandbox = start(config()).await;
+    let origin = Origin::new();
+    let first = owned();
+    for _ in 0..3 {
+        let spec = SessionSpec::default().with_origin(origin.clone());
+        let mut session = open(&sandbox, spec).await.expect("a session is opened");
+        assert_eq!(probe(session.as_mut(), &["hello"]).await.expect("it runs").1, "hello\n");
+        session.close().await.expect("it closes");
+        assert_eq!(sandbox.statistics().parked, 1, "{:?}", sandbox.statistics());
+    }
+    sandbox.ready().await.expect("the shelf is filled again");
+    let then = owned();
+    assert_eq!(then.len(), 3, "one served, two wait: {then:?}");
+    assert!(first.is_subset(&then), "a container was thrown away: {first:?} {then:?}");
+    drop(origin);
+    let settled = || sandbox.statistics().parked == 0 && sandbox.statistics().containers == 2;
+    assert!(poll(PROMPT, settled), "{:?}", sandbox.statistics());
+    end(sandbox).await;
+}
+
+/// What one session of a submission leaves is not there for the next.
+async fn reset_within_a_submission() {
+    let sandbox = start(config()).await;
+    let origin = Origin::new();
+    for _ in 0..2 {
+        for kind in ["file", "shm", "sem", "msg", "mq"] {
+            let spec = SessionSpec::default().with_origin(origin.clone());
+            let mut session = open(&sandbox, spec).await.expect("a session is opened");
+            assert_eq!(
+                probe(session.as_mut(), &["find", kind]).await.expect("it runs").0,
+                Outcome::Exited(0)
+            );
+            probe(session.as_mut(), &["leave", kind]).await.expect("it runs");
+            probe(session.as_mut(), &["daemon", "double"]).await.expect("it runs");
+            assert_eq!(
+                probe(session.as_mut(), &["proc-list", "2"]).await.expect("it runs").0,
+                Outcome::Exited(0)
+            );
+            session.close().await.expect("it closes");
+        }
+    }
+    assert_eq!(sandbox.statistics().parked, 1, "one container served all: {:?}", sandbox.statistics());
+    end(sandbox).await;
+}
+
+/// Without an origin, and with another, no container is used twice.
+async fn no_container_for_two_submissions() {
+    let sandbox = start(config().with_sessions(2)).await;
+    let mut seen = BTreeSet::new();
+    for round in 0..4 {
+        let mut spec = SessionSpec::default();
+        if round % 2 == 0 {
+            spec = spec.with_origin(Origin::new());
+        }
+        let before = owned();
+        let session = sandbox.open(spec).await.expect("a session is opened");
+        session.close().await.expect("it closes");
+        sandbox.ready().await.expect("the shelf is filled again");
+        let gone = || before.difference(&owned()).count() == 1;
+        assert!(poll(PROMPT, gone), "the container of a submission lives on");
+        seen.extend(before.difference(&owned()).cloned());
+    }
+    assert_eq!(seen.len(), 4, "{seen:?}");
+    end(sandbox).await;
+}
+
+/// More submissions than sessions: none fails, creations keep to their bound,
+/// and the pool is back at its target.
+async fn burst() {
+    const CREATIONS: usize = 2;
+    let config = config().with_sessions(8).with_creations(CREATIONS);
+    let sandbox = Arc::new(start(config).await);
+    let count = std::env::var("EVALX_BURST").ok().and_then(|text| text.parse().ok()).unwrap_or(24);
+    let tasks: Vec<_> = (0..count)
+        .map(|_| {
+            let sandbox = Arc::clone(&sandbox);
+            tokio::spawn(async move { submit(sandbox.as_ref()).await })
+        })
+        .collect();
+    for task in tasks {
+        let text = task.await.expect("no panic").unwrap_or_else(|error| panic!("{}", error.chain()));
+        assert_eq!(text, "hello\n");
+    }
+    sandbox.ready().await.expect("the shelf is filled again");
+    let statistics = sandbox.statistics();
+    assert!(statistics.most_making <= CREATIONS, "{statistics:?}");
+    let settled = || sandbox.statistics().containers == 2 && owned().len() == 2;
+    assert!(poll(PROMPT, settled), "{:?} {:?}", sandbox.statistics(), owned());
+    end(sandbox).await;
+}
+
+/// A session may have more memory and processes than containers have at first.
+async fn limits_beyond_the_container() {
+    let mut config = config();
+    (config.memory, config.processes) = (ByteSize::mib(128), 16);
+    let sandbox = start(config).await;
+    let limits = Limits::default().with_memory(ByteSize::mib(256)).with_processes(64);
+    let mut session = open(&sandbox, SessionSpec::new(limits)).await.expect("a session is opened");
+    assert_eq!(probe(session.as_mut(), &["touch", "200"]).await.expect("it runs").0, Outcome::Exited(0));
+    let (outcome, text) = probe(session.as_mut(), &["children", "40", "1"]).await.expect("it runs");
+    assert_eq!((outcome, text.as_str()), (Outcome::Exited(0), "40\n"));
+    session.close().await.expect("it closes");
+    end(sandbox).await;
+}
+
+/// A container that dies under a session is an error that says so; the next session works.
+async fn container_killed() {
+    let sandbox = start(config()).await;
+    let mut session = open(&sandbox, SessionSpec::default()).await.expect("a session is opened");
+    for name in owned() {
+        kill(&name);
+    }
+    let error = probe(session.as_mut(), &["hello"]).await.expect_err("its container is dead");
+    assert!(error.is_retryable() && error.chain().contains("lost"), "{}", error.chain());
+    session.close().await.expect("what is gone is closed");
+    assert_eq!(submit(&sandbox).await.unwrap_or_else(|error| panic!("{}", error.chain())), "hello\n");
+    end(sandbox).await;
+}
+
+/// A spare that died while it waited is passed over.
+async fn spare_killed() {
+    let sandbox = start(config()).await;
+    for name in owned() {
+        kill(&name);
+    }
+    for _ in 0..3 {
+        assert_eq!(submit(&sandbox).await.unwrap_or_else(|error| panic!("{}", error.chain())), "hello\n");
+    }
+    end(sandbox).await;
+}
+
+/// An engine that goes away in a burst: errors that may be tried again, nobody
+/// waits for ever, and all is well once it is back.
+async fn engine_cut_off() {
+    let proxy = Proxy::start();
+    let config =
+        config().with_endpoint(proxy.endpoint()).with_sessions(4).with_patience(Duration::from_secs(10));
+    let sandbox = Arc::new(start(config).await);
+    let work = |count| {
+        let tasks: Vec<_> = (0..count)
+            .map(|_| {
+                let sandbox = Arc::clone(&sandbox);
+                tokio::spawn(async move { submit(sandbox.as_ref()).await })
+            })
+            .collect();
+        tasks
+    };
+    let tasks = work(24);
+    // In the midst of it.
+    let busy = || sandbox.statistics().sessions > 0;
+    assert!(poll(PROMPT, busy), "no session was opened");
+    proxy.cut();
+    let mut failed = 0;
+    for task in tasks {
+        match task.await.expect("no panic") {
+            Ok(text) => assert_eq!(text, "hello\n"),
+            Err(error) => {
+                assert!(error.is_retryable(), "{}", error.chain());
+                failed += 1;
+            }
+        }
+    }
+    assert!(failed > 0, "nothing was cut off");
+    proxy.mend();
+    let recovered = async {
+        loop {
+            match submit(sandbox.as_ref()).await {
+                Ok(text) => break text,
+                Err(error) => assert!(error.is_retryable(), "{}", error.chain()),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let text = tokio::time::timeout(PROMPT, recovered).await.expect("it recovers");
+    assert_eq!(text, "hello\n");
+    for task in work(8) {
+        assert_eq!(task.await.expect("no panic").expect("it works again"), "hello\n");
+    }
+    let settled = || sandbox.statistics().containers == 2 && owned().len() == 2;
+    assert!(poll(PROMPT, settled), "{:?} {:?}", sandbox.statistics(), owned());
+    end(sandbox).await;
+}
+
+/// Hosts that are killed leave no container after the next start.
+async fn host_killed() {
+    let rounds = std::env::var("EVALX_DEATHS").ok().and_then(|text| text.parse().ok()).unwrap_or(4);
+    for round in 0..rounds {
+        hosts::kill_one(round);
+        let sandbox = start(config()).await;
+        let own = sandbox.statistics().containers;
+        assert!(poll(PROMPT, || owned().len() == own), "of round {round} are left: {:?}", owned());
+        assert_eq!(submit(&sandbox).await.expect("it works"), "hello\n");
+        end(sandbox).await;
+        assert_eq!(hosts::strays(), Vec::<u32>::new(), "processes of round {round} are left");
+    }
+}
+
+/// By the engine's `exec`: what programs do, their limits, and that nothing of a step lives on.
+async fn steps_without_an_agent() {
+    let sandbox = DockerSandbox::start(config().with_way(Way::Exec)).await.expect("it starts");
+    let limits = Limits::default()
+        .with_wall_time(Duration::from_secs(5))
+        .with_memory(ByteSize::mib(64))
+        .with_output(ByteSize::kib(64));
+    let mut session = open(&sandbox, SessionSpec::new(limits)).await.expect("a session is opened");
+    for (arguments, outcome) in [
+        (&["hello"][..], Outcome::Exited(0)),
+        (&["exit", "7"], Outcome::Exited(7)),
+        (&["sleep-ever"], Outcome::WallTimeLimit),
+        (&["flood", "stdout"], Outcome::OutputLimit),
+        (&["socket", "2", "1"], Outcome::Exited(0)),
+    ] {
+        let token = Token::new();
+        let arguments: Vec<&str> = arguments.iter().copied().chain([token.as_str()]).collect();
+        assert_eq!(probe(session.as_mut(), &arguments).await.expect("it runs").0, outcome, "{arguments:?}");
+        assert_eq!(token.alive(), Vec::<u32>::new(), "{arguments:?} lives on");
+    }
+    let token = Token::new();
+    probe(session.as_mut(), &["daemon", "double", token.as_str()]).await.expect("it runs");
+    assert_eq!(token.alive(), Vec::<u32>::new(), "a daemon lives on");
+    let mut io = Collect::new("through");
+    session.run(Step::new("cat"), &mut io).await.expect("it runs");
+    assert_eq!(io.into_output().0, "through");
+    for program in ["no-such-program", "./no-such-program"] {
+        let error =
+            session.run(Step::new(program), &mut Collect::default()).await.expect_err("it is not there");
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{}", error.chain());
+    }
+    // A run that is dropped is killed, and the next call works.
+    let token = Token::new();
+    let arguments = ["wait", token.as_str()];
+    let dropped = probe(session.as_mut(), &arguments);
+    let _ = tokio::time::timeout(Duration::from_secs(1), dropped).await;
+    assert_eq!(probe(session.as_mut(), &["hello"]).await.expect("it runs").1, "hello\n");
+    assert_eq!(token.alive(), Vec::<u32>::new(), "a dropped step lives on");
+    assert_eq!(probe(session.as_mut(), &["touch", "200"]).await.expect("it runs").0, Outcome::MemoryLimit);
+    session.close().await.expect("it closes");
+    let strict = SessionSpec::default().with_network(evalx_core::Network::Loopback);
+    assert_eq!(sandbox.open(strict).await.expect_err("there is none").kind(), ErrorKind::Unsupported);
+    end(sandbox).await;
+}
+
+/// By the engine's `exec`: files come and go, and no symlink is followed.
+async fn files_without_an_agent() {
+    let all = ByteSize::mib(1);
+    let sandbox = DockerSandbox::start(config().with_way(Way::Exec)).await.expect("it starts");
+    let mut session = open(&sandbox, SessionSpec::default()).await.expect("a session is opened");
+    let contents = FileContents::data(&b"\0binary\xff"[..]);
+    session.write_file(&path("a/b/c d"), contents).await.expect("it is placed");
+    assert_eq!(session.read_file(&path("a/b/c d"), all).await.expect("it is read"), &b"\0binary\xff"[..]);
+    for arguments in [
+        ["make", "symlink", "link", "/etc/passwd"],
+        ["make", "symlink", "folder", "/etc"],
+        ["make", "fifo", "fifo", ""],
+        ["make", "symlink", "a/host", "/etc/passwd"],
+    ] {
+        probe(session.as_mut(), &arguments).await.expect("it runs");
+    }
+    for name in ["link", "folder/passwd", "fifo", "absent", "a"] {
+        let error = session.read_file(&path(name), all).await.expect_err(name);
+        assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{name}: {}", error.chain());
+    }
+    let error = session.write_file(&path("folder/x"), FileContents::data("x")).await.expect_err("a symlink");
+    assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{}", error.chain());
+    assert!(session.read_file(&path("a/b/c d"), ByteSize::bytes(3)).await.is_err(), "it is larger");
+    let kept = session.keep(&path("a")).await.expect("it is kept");
+    assert_eq!(kept.files().len(), 1, "{kept:?}");
+    session.write_file(&path("copy"), kept.into()).await.expect("it is placed");
+    assert_eq!(session.read_file(&path("copy/b/c d"), all).await.expect("it is read"), &b"\0binary\xff"[..]);
+    drop(session);
+    end(sandbox).await;
+}
+
+/// A container that a dead host has made and never started is removed at the next start.
+async fn never_started_is_swept() {
+    // The owner is a process that never was.
+    let name = format!("evalx-orphan-{}", std::process::id());
+    traces::create_orphan(&name, &rig::image());
+    assert!(owned().contains(&name), "{:?}", owned());
+    let sandbox = start(config()).await;
+    assert!(!owned().contains(&name), "an orphan is left");
+    end(sandbox).await;
+}
+
+/// Once `shutdown` returns, there is no container, whatever was going on.
+async fn shutdown_leaves_nothing() {
+    let sandbox = Arc::new(start(config().with_reuse(Reuse::Sessions(10))).await);
+    let mut running = open(sandbox.as_ref(), SessionSpec::default()).await.expect("a session is opened");
+    let task = tokio::spawn(async move { probe(running.as_mut(), &["sleep", "20000"]).await });
+    let _idle = sandbox.open(SessionSpec::default()).await.expect("a session is opened");
+    sandbox.shutdown().await.unwrap_or_else(|error| panic!("{}", error.chain()));
+    assert_eq!(owned(), BTreeSet::new());
+    let error = task.await.expect("no panic").expect_err("the sandbox is shut down");
+    assert!(error.is_retryable(), "{}", error.chain());
+}
+
+/// A sandbox that is dropped takes its containers along, sooner or later.
+async fn dropped_sandbox() {
+    let sandbox: DynSandbox = Arc::new(start(config()).await);
+    let session = sandbox.open(SessionSpec::default()).await.expect("a session is opened");
+    drop(sandbox);
+    drop(session);
+    assert!(poll(PROMPT, || owned().is_empty()), "{:?}", owned());
+}

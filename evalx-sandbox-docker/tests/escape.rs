@@ -1,0 +1,9 @@
+//! The escape suite on containers.
+
+mod suites;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    suites::suite(evalx_testkit::escape::cases()).main()
+}
