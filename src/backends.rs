@@ -21,6 +21,10 @@ const KNOWN: [&str; 3] = ["native", "isolate", "docker"];
 /// How long a broken backend is left alone before it is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 
+/// The image of `docker` as it comes; `examples/images/make.sh` makes it.
+#[cfg(feature = "docker")]
+const DOCKER_IMAGE: &str = "evalx/base";
+
 /// A future of a backend that was started.
 pub type Starting = Pin<Box<dyn Future<Output = Result<DynSandbox>> + Send>>;
 
@@ -57,6 +61,10 @@ impl Default for Backends {
         let backends = backends.with_native(evalx_sandbox_native::NativeConfig::default());
         #[cfg(feature = "isolate")]
         let backends = backends.with_isolate(evalx_sandbox_isolate::IsolateConfig::default());
+        #[cfg(feature = "docker")]
+        let backends = backends.with_docker(evalx_sandbox_docker::DockerConfig::new(
+            evalx_sandbox_docker::Image::new(DOCKER_IMAGE, 1),
+        ));
         backends
     }
 }
@@ -89,6 +97,19 @@ impl Backends {
             let config = config.clone();
             async move {
                 let sandbox = evalx_sandbox_isolate::IsolateSandbox::start(config).await?;
+                Ok(Arc::new(sandbox) as DynSandbox)
+            }
+        })
+    }
+
+    /// Adds `docker`, or sets how it is started.
+    #[cfg(feature = "docker")]
+    #[must_use]
+    pub fn with_docker(self, config: evalx_sandbox_docker::DockerConfig) -> Self {
+        self.with("docker", move || {
+            let config = config.clone();
+            async move {
+                let sandbox = evalx_sandbox_docker::DockerSandbox::start(config).await?;
                 Ok(Arc::new(sandbox) as DynSandbox)
             }
         })

@@ -39,11 +39,12 @@
 //!   to [`Evaluator::with_hints`].
 //! - **native** (default): `NativeSandbox`, which drives Linux namespaces,
 //!   cgroups and seccomp directly.
+//! - **docker**: `DockerSandbox`, which keeps containers warm.
 //! - **isolate**: `IsolateSandbox`, which drives the `isolate` program.
 //! - **queue**: the module `queue`, with the queue in memory and the worker.
 //! - **redis**: `queue::RedisQueue`.
 //!
-//! Without native or isolate there is no backend. [`Backends`] chooses among
+//! Without native, isolate or docker there is no backend. [`Backends`] chooses among
 //! them, by the environment if that is wanted, and has one fall back on another.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -62,6 +63,11 @@ pub use evalx_hints::{Category, HintEngine, LoadError};
 #[cfg(feature = "queue")]
 #[doc(inline)]
 pub use evalx_queue as queue;
+#[cfg(feature = "docker")]
+#[doc(inline)]
+pub use evalx_sandbox_docker::{
+    DockerConfig, DockerSandbox, Image, Metering, PoolStatistics, Reuse, ShelfStatistics, Way,
+};
 #[cfg(feature = "isolate")]
 #[doc(inline)]
 pub use evalx_sandbox_isolate::{ControlGroups, IsolateConfig, IsolateSandbox};

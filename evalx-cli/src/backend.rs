@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use clap::{Args, ValueEnum};
-use evalx::{Backends, Choice};
+use evalx::{Backends, Choice, DockerConfig, Image};
 use evalx_core::{DynSandbox, Limits, Network, SessionSpec, SyscallPolicy};
 use evalx_sandbox_isolate::IsolateConfig;
 use evalx_sandbox_native::{Cgroup, NativeConfig};
@@ -86,7 +86,8 @@ pub(crate) async fn start(name: BackendName, sessions: usize) -> Result<DynSandb
 fn backends(sessions: usize) -> Result<Backends, Failure> {
     let native = native_config(sessions)?;
     let isolate = isolate_config(sessions, &native);
-    Ok(Backends::default().with_native(native).with_isolate(isolate))
+    let docker = docker_config(sessions);
+    Ok(Backends::default().with_native(native).with_isolate(isolate).with_docker(docker))
 }
 
 /// Ends the sandbox, whatever came of the work in it: the work's own failure
@@ -115,6 +116,17 @@ fn isolate_config(sessions: usize, native: &NativeConfig) -> IsolateConfig {
     let program = std::env::var_os(ISOLATE_VARIABLE).filter(|program| !program.is_empty());
     let config = program.into_iter().fold(config, IsolateConfig::with_program);
     native.toolchains.iter().fold(config, IsolateConfig::with_toolchain)
+}
+
+/// Names the image of containers, where it is not the one that
+/// `examples/images/make.sh` makes.
+const IMAGE_VARIABLE: &str = "EVALX_DOCKER_IMAGE";
+const IMAGE: &str = "evalx/base";
+
+fn docker_config(sessions: usize) -> DockerConfig {
+    let image = std::env::var(IMAGE_VARIABLE).ok().filter(|image| !image.is_empty());
+    let image = Image::new(image.unwrap_or_else(|| IMAGE.to_owned()), sessions);
+    DockerConfig::new(image).with_sessions(sessions)
 }
 
 fn cgroup_choice(value: Option<&OsStr>) -> Result<Cgroup, Failure> {
