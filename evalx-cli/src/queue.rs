@@ -59,19 +59,22 @@ enum Action {
         id: JobId,
     },
     /// Puts dead jobs back, to be tried anew.
-    Requeue {
-        /// The dead job.
-        #[arg(required_unless_present = "all_dead", conflicts_with = "all_dead")]
-        id: Option<JobId>,
-        /// All of them.
-        #[arg(long)]
-        all_dead: bool,
-    },
+    Requeue(Requeued),
     /// Forgets all dead jobs.
     Purge {
         /// Which.
         which: Purgeable,
     },
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Requeued {
+    /// The dead job.
+    id: Option<JobId>,
+    /// All of them.
+    #[arg(long)]
+    all_dead: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -114,7 +117,7 @@ pub(crate) async fn run(arguments: Arguments, console: &Console) -> Result<Statu
             show_page(&page, console)
         }
         Action::Show { id } => show_job(&queue, id, console).await,
-        Action::Requeue { id, .. } => requeue(&queue, id, console).await,
+        Action::Requeue(Requeued { id, .. }) => requeue(&queue, id, console).await,
         Action::Purge { which: Purgeable::Dead } => {
             let purged = queue.purge(JobState::Dead).await?;
             match console.is_json() {

@@ -1,6 +1,6 @@
 //! Who is next: the jobs that are ready, by priority and by tenant in turn.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::JobId;
@@ -18,8 +18,9 @@ const LOWEST_FIRST: u64 = 16;
 #[derive(Debug, Default)]
 struct Level {
     ring: VecDeque<Arc<str>>,
-    /// By tenant: the jobs by the order in which they were accepted.
-    lanes: HashMap<Arc<str>, BTreeMap<u64, JobId>>,
+    /// By tenant: the jobs by the order in which they were accepted. Nearly all
+    /// come at the end and leave at the front; a place is found by halving.
+    lanes: HashMap<Arc<str>, VecDeque<(u64, JobId)>>,
     /// All, by since when they are ready.
     since: BTreeSet<(u64, JobId)>,
 }
@@ -45,9 +46,9 @@ impl Lanes {
         let level = &mut self.levels[place.level];
         let lane = level.lanes.entry(Arc::clone(&place.tenant)).or_insert_with(|| {
             level.ring.push_back(Arc::clone(&place.tenant));
-            BTreeMap::new()
+            VecDeque::new()
         });
-        lane.insert(place.ordinal, id);
+        lane.insert(rank(lane, place.ordinal), (place.ordinal, id));
         level.since.insert((place.since, id));
     }
 
@@ -55,7 +56,7 @@ impl Lanes {
         let level = &mut self.levels[place.level];
         level.since.remove(&(place.since, id));
         if let Some(lane) = level.lanes.get_mut(&place.tenant) {
-            lane.remove(&place.ordinal);
+            lane.remove(rank(lane, place.ordinal));
             if lane.is_empty() {
                 level.lanes.remove(&place.tenant);
                 level.ring.retain(|tenant| *tenant != place.tenant);
@@ -104,9 +105,14 @@ impl Lanes {
         let before: u64 = self.by_level()[..place.level].iter().sum();
         let level = &self.levels[place.level];
         let rank =
-            level.lanes.get(&place.tenant).map_or(0, |lane| lane.range(..place.ordinal).count() as u64);
+            level.lanes.get(&place.tenant).map_or(0, |lane| rank(lane, place.ordinal) as u64);
         before + (rank * level.ring.len() as u64 + 1).min(level.since.len() as u64)
     }
+}
+
+/// How many jobs of a lane were accepted before this one.
+fn rank(lane: &VecDeque<(u64, JobId)>, ordinal: u64) -> usize {
+    lane.partition_point(|(other, _)| *other < ordinal)
 }
 
 impl Level {
@@ -118,7 +124,7 @@ impl Level {
                 continue;
             }
             let lane = self.lanes.get_mut(&tenant)?;
-            let job = lane.pop_first();
+            let job = lane.pop_front();
             if lane.is_empty() {
                 self.lanes.remove(&tenant);
             } else {

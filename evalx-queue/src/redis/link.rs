@@ -4,7 +4,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
-use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, ServerErrorKind, Value};
+use redis::io::tcp::TcpSettings;
+use redis::{AsyncConnectionConfig, Client, Cmd, IntoConnectionInfo as _, RedisError, ServerErrorKind, Value};
 
 use super::config::RedisConfig;
 use super::script::{Arguments, Script};
@@ -39,7 +40,11 @@ enum Remedy {
 
 impl Link {
     pub(super) fn new(config: &RedisConfig) -> Result<Self> {
-        let client = Client::open(config.url.as_str()).map_err(|error| {
+        // Without delay: a call of several packets would wait for an acknowledgement
+        // that the other side holds back.
+        let settings = TcpSettings::default().set_nodelay(true);
+        let info = config.url.as_str().into_connection_info().map(|info| info.set_tcp_settings(settings));
+        let client = info.and_then(Client::open).map_err(|error| {
             Error::invalid("the address of the server makes no sense")
                 .with_source(error)
                 .with_mend("write it as redis://host:6379/0")
