@@ -13,8 +13,9 @@ use std::path::{Path, PathBuf};
 use crate::error::DockerError;
 
 const ROOT: &str = "/sys/fs/cgroup";
-/// The hierarchies that a step has a group in.
-const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpuacct"];
+/// The hierarchies that a step has a group in; `cpu`, so that the agent's
+/// supervisor need not wait its turn among a program's threads.
+const CONTROLLERS: [&str; 4] = ["memory", "pids", "cpuacct", "cpu"];
 /// The cell, which counts as a process but is none of the program's.
 const OWN_PROCESSES: u64 = 1;
 
@@ -81,8 +82,12 @@ impl Groups {
         let mut made = StepGroup { folders: Vec::new() };
         for folder in &self.folders {
             let path = folder.join(&name);
-            fs::create_dir(&path)?;
-            made.folders.push(path);
+            match fs::create_dir(&path) {
+                Ok(()) => made.folders.push(path),
+                // `cpu` and `cpuacct` may be one hierarchy.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !made.folders.is_empty() => {}
+                Err(error) => return Err(error),
+            }
         }
         self.current = Some(made);
         Ok(name)
@@ -98,7 +103,7 @@ impl Groups {
             .map_err(failed("could not find a cell"))?;
         let name = self.make().map_err(failed("could not make a control group"))?;
         let current = self.current.as_ref().map(|group| group.folders.as_slice()).unwrap_or_default();
-        let [memory_folder, pids_folder, _] = current else { return Ok(name) };
+        let [memory_folder, pids_folder, ..] = current else { return Ok(name) };
         let set = |folder: &Path, file: &str, value: u64| fs::write(folder.join(file), value.to_string());
         set(memory_folder, "memory.limit_in_bytes", memory)
             .and_then(|()| match set(memory_folder, "memory.memsw.limit_in_bytes", memory) {
