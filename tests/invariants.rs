@@ -12,19 +12,20 @@ use serde_json::Value;
 
 /// Each member and the members it may depend on, outside its own tests.
 const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
-    ("evalx", &["evalx-core", "evalx-queue", "evalx-sandbox-native"]),
+    ("evalx", &["evalx-core", "evalx-sandbox-isolate", "evalx-sandbox-native"]),
     ("evalx-core", &[]),
+    ("evalx-hints", &["evalx-core"]),
     // The queue knows jobs as bytes: no sandbox, and not even the words of one.
     ("evalx-queue", &[]),
-    ("evalx", &["evalx-core", "evalx-sandbox-isolate", "evalx-sandbox-native"]),
     ("evalx-sandbox-isolate", &["evalx-core"]),
     ("evalx-sandbox-native", &["evalx-core"]),
+    // What servers and workers share: here the libraries meet.
+    ("evalx-service", &["evalx", "evalx-core", "evalx-hints", "evalx-queue", "evalx-webhook"]),
     ("evalx-testkit", &["evalx-core", "evalx-queue"]),
-    ("evalx-cli", &["evalx-core", "evalx-queue", "evalx-sandbox-native"]),
-    ("evalx-testkit", &["evalx-core"]),
     ("evalx-webhook", &[]),
-    ("evalx-cli", &["evalx-core", "evalx-sandbox-native"]),
-    ("evalx-cli", &["evalx", "evalx-core", "evalx-sandbox-isolate", "evalx-sandbox-native"]),
+    ("evalx-cli", &["evalx", "evalx-core", "evalx-queue", "evalx-sandbox-isolate", "evalx-sandbox-native"]),
+    ("http_server", &["evalx-core", "evalx-queue", "evalx-service", "evalx-webhook"]),
+    ("worker", &["evalx-core", "evalx-queue", "evalx-service"]),
 ];
 
 /// What `evalx-core` must not reach even through others.
