@@ -88,7 +88,8 @@ impl DeliveryHandler {
             NotifyForm::Webhook => serde_json::to_string(&SubmissionDocument::new(&job)),
             NotifyForm::Judge0 => {
                 let payload = self.submissions.payload(job.id).await?.unwrap_or_default();
-                serde_json::to_string(&judge0::callback(&job, &payload))
+                let order = serde_json::from_slice(&payload).ok();
+                serde_json::to_string(&judge0::callback(&job, order.as_ref()))
             }
         };
         let Ok(body) = body else { return Ok(Outcome::rejected("the result can't be written as JSON")) };

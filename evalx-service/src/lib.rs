@@ -78,6 +78,7 @@ pub use engine::{Engine, EngineConfig};
 pub use evaluate::{COMPILED, Compiled, EvaluationHandler, TEST, Tested};
 pub use evalx::{Cgroup, Choice};
 pub use evalx_queue::QueueConfig;
+pub use evalx_webhook::{AddressPolicy, CourierConfig, Secrets};
 pub use job::{Answer, Job, Notify, NotifyForm};
 pub use notice::Notices;
 pub use queues::Queues;

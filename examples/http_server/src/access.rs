@@ -47,6 +47,11 @@ impl Access {
         self.tenants.get(&fingerprint(token?)).cloned().map(Tenant)
     }
 
+    /// Whether anybody is an operator.
+    pub(crate) fn has_operators(&self) -> bool {
+        !self.operators.is_empty()
+    }
+
     /// Whether this is an operator's token.
     pub(crate) fn is_operator(&self, token: Option<&str>) -> bool {
         token.is_some_and(|token| self.operators.contains_key(&fingerprint(token)))

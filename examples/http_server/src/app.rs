@@ -21,7 +21,7 @@ use tower_http::cors::{Any, CorsLayer};
 use crate::access::Access;
 use crate::problem::Problem;
 use crate::settings::Caps;
-use crate::{health, measure, observe, site, v1};
+use crate::{health, judge0, measure, observe, site, v1};
 
 /// How long a request waits for the engine's start before it says that it knows nothing.
 const ENGINE_PATIENCE: Duration = Duration::from_secs(60);
@@ -93,6 +93,7 @@ pub(crate) fn router(app: App) -> Router {
     Router::new()
         .merge(site::routes())
         .merge(v1::routes())
+        .merge(judge0::routes())
         .route("/metrics", get(measure::metrics))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))

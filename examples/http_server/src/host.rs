@@ -187,8 +187,21 @@ fn couriers(settings: &Webhooks) -> Result<Couriers, Failure> {
 }
 
 fn languages(settings: &Settings) -> Result<Languages, Failure> {
-    let Some(path) = &settings.languages else { return Ok(Languages::builtin()) };
-    let at = |why: String| format!("{}: {why}", path.display());
-    let text = std::fs::read_to_string(path).map_err(|error| at(error.to_string()))?;
-    Ok(Languages::builtin().with_toml(&text).map_err(|error| at(error.chain()))?)
+    let mut languages = Languages::builtin();
+    if let Some(path) = &settings.languages {
+        let at = |why: String| format!("{}: {why}", path.display());
+        let text = std::fs::read_to_string(path).map_err(|error| at(error.to_string()))?;
+        languages = languages.with_toml(&text).map_err(|error| at(error.chain()))?;
+    }
+    if settings.only_languages.is_empty() {
+        return Ok(languages);
+    }
+    let mut wanted = Vec::new();
+    for name in &settings.only_languages {
+        let language = languages.get(name.trim()).ok_or_else(|| format!("`{name}` is no language"))?;
+        wanted.push(language.id.clone());
+    }
+    let others: Vec<String> =
+        languages.iter().map(|language| language.id.clone()).filter(|id| !wanted.contains(id)).collect();
+    Ok(others.iter().fold(languages, |languages, id| languages.without(id)))
 }

@@ -8,6 +8,7 @@ mod app;
 mod docs;
 mod health;
 mod host;
+mod judge0;
 mod measure;
 mod observe;
 #[expect(dead_code, reason = "the tests of the page look at parts that the server does not")]

@@ -44,6 +44,9 @@ pub(crate) struct Settings {
     /// A TOML file with languages to add or change.
     #[arg(long, env = "EVALX_LANGUAGES", value_name = "FILE")]
     pub(crate) languages: Option<PathBuf>,
+    /// The only languages that are offered, with commas between them.
+    #[arg(long, env = "EVALX_ONLY_LANGUAGES", value_name = "LIST", value_delimiter = ',')]
+    pub(crate) only_languages: Vec<String>,
     #[command(flatten)]
     pub(crate) caps: Caps,
     #[command(flatten)]
