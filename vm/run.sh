@@ -79,7 +79,7 @@ printf '127.0.0.1 localhost\n' >"$root/etc/hosts"
 printf '%s ' --color never "${arguments[@]}" >"$root/evalx/arguments"
 # An emulated processor is several times slower than a real one.
 printf 'export EVALX_REQUIRE=%s EVALX_PROBES=/evalx/probes EVALX_TIME_SCALE=%s\n' \
-    native "${EVALX_TIME_SCALE:-6}" >"$root/evalx/environment"
+    native "${EVALX_VM_TIME_SCALE:-6}" >"$root/evalx/environment"
 
 if [ -z "$self_test_only" ]; then
     # A folder of its own, since other flags would rebuild everything each time.

@@ -58,6 +58,8 @@ pub(crate) struct V1 {
     pub(crate) cpu: RawFd,
     /// The limit in force, to write it only when it changes.
     limit_now: AtomicU64,
+    /// What the step may use.
+    allowed: AtomicU64,
     usage_before: AtomicU64,
     cpu_before: AtomicU64,
     oom_before: AtomicU64,
@@ -148,6 +150,7 @@ impl V1 {
             pids: Group::new(),
             cpu: sys::open(cpuacct, c"cpuacct.usage", libc::O_RDONLY)?,
             limit_now: AtomicU64::new(0),
+            allowed: AtomicU64::new(0),
             usage_before: AtomicU64::new(0),
             cpu_before: AtomicU64::new(0),
             oom_before: AtomicU64::new(0),
@@ -182,6 +185,7 @@ impl V1 {
         let limit_with_swap = self.memory.file(LIMIT_WITH_SWAP);
         let usage = read_number(self.memory.file(USAGE))?;
         self.usage_before.store(usage, Relaxed);
+        self.allowed.store(memory, Relaxed);
         let limit = usage.saturating_add(memory).next_multiple_of(SLACK);
         let now = self.limit_now.load(Relaxed);
         if limit != now {
@@ -220,14 +224,25 @@ impl V1 {
         now.saturating_sub(self.oom_before.load(Relaxed))
     }
 
+    /// The most memory that the step used at once.
+    ///
+    /// The kernel may have let go of what earlier steps left while this one
+    /// ran: then less was there beside it than when it began. When that was, it
+    /// does not tell; a step that met its limit forced it to, and used all that
+    /// it was allowed.
+    fn memory_peak(&self) -> u64 {
+        let peak = read_number(self.memory.file(PEAK)).unwrap_or(0);
+        let before = self.usage_before.load(Relaxed);
+        let left = read_number(self.memory.file(USAGE)).unwrap_or(before);
+        let least = peak.saturating_sub(before);
+        let most = peak.saturating_sub(before.min(left));
+        most.min(self.allowed.load(Relaxed).max(least))
+    }
+
     fn usage(&self) -> Usage {
-        // The kernel may have let go of what earlier steps left while this one
-        // ran: then less was there beside it than when it began.
-        let left = read_number(self.memory.file(USAGE)).unwrap_or(u64::MAX);
-        let not_its_own = self.usage_before.load(Relaxed).min(left);
         Usage {
             cpu_ns: self.cpu_ns(),
-            memory_peak: read_number(self.memory.file(PEAK)).unwrap_or(0).saturating_sub(not_its_own),
+            memory_peak: self.memory_peak(),
             oom_kills: self.oom_kills(),
             processes_peak: read_number(self.pids.file(PIDS_PEAK))
                 .unwrap_or(0)

@@ -160,8 +160,7 @@ export class Results {
   #hintsBelow(hints) {
     const below = [];
     for (const hint of hints) {
-      const file = String(hint.file ?? this.#sourceFile).split("/").pop();
-      const here = Number.isInteger(hint.line) && hint.line >= 1 && file === this.#sourceFile;
+      const here = Number.isInteger(hint.line) && hint.line >= 1 && this.#isProgram(hint.file);
       // Many tests fail for one reason.
       const key = JSON.stringify([hint.rule, hint.line, hint.title]);
       if (here && !this.#hinted.has(key)) this.#editor.addHint(hint.line, hintNote(hint));
@@ -169,6 +168,13 @@ export class Results {
       else below.push(hintNote(hint));
     }
     return below;
+  }
+
+  /** Whether a file is the one in the editor, and not one of a library. Java's is called as its class is. */
+  #isProgram(file) {
+    const ending = (name) => name.slice(name.lastIndexOf("."));
+    const name = String(file ?? this.#sourceFile).replace(/^(\/box\/|\.\/)/, "");
+    return !name.includes("/") && ending(name) === ending(this.#sourceFile);
   }
 
   #finish(submission) {
