@@ -11,8 +11,8 @@ use evalx_webhook::{Attempt, ConfigError, Courier, CourierConfig, Delivery, Deli
 
 use crate::document::SubmissionDocument;
 use crate::job::NotifyForm;
-use crate::notice::{Notice, Urgency, delivery_of};
 use crate::judge0;
+use crate::notice::{Notice, Urgency, delivery_of};
 
 /// The event of a delivery's job that is one attempt.
 const ATTEMPT: &str = "attempt";
@@ -107,10 +107,9 @@ impl DeliveryHandler {
         }
         Ok(match attempt.outcome {
             evalx_webhook::Outcome::Delivered => Outcome::done("delivered"),
-            evalx_webhook::Outcome::Retry { after } => Outcome::Retry {
-                error: format!("attempt {} failed", attempt.attempt),
-                after: Some(after),
-            },
+            evalx_webhook::Outcome::Retry { after } => {
+                Outcome::Retry { error: format!("attempt {} failed", attempt.attempt), after: Some(after) }
+            }
             _ => Outcome::rejected(format!("given up after attempt {}", attempt.attempt)),
         })
     }

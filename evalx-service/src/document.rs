@@ -178,8 +178,7 @@ impl TestDocument {
     /// The document of a test that was run in this backend.
     #[must_use]
     pub fn new(result: &TestResult, backend: &str) -> Self {
-        let document =
-            |report| ReportDocument::new(report, &result.stdout, &result.stderr, backend);
+        let document = |report| ReportDocument::new(report, &result.stdout, &result.stderr, backend);
         Self {
             name: result.name.clone(),
             verdict: result.verdict.as_str(),
@@ -225,10 +224,7 @@ mod tests {
         let mut hint = Hint::new("r", "c", "`pritn` is not defined");
         hint.explanation = "Nothing has this name.".to_owned();
         hint.suggestion = Some("Did you mean `print`?".to_owned());
-        assert_eq!(
-            hint_text(&hint),
-            "`pritn` is not defined. Nothing has this name. Did you mean `print`?"
-        );
+        assert_eq!(hint_text(&hint), "`pritn` is not defined. Nothing has this name. Did you mean `print`?");
         assert_eq!(hint_text(&Hint::new("r", "c", "alone")), "alone");
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use evalx::{Backends, Choice, NativeConfig};
 use evalx_core::{
-    ByteSize, DynSandbox, Error, ErrorKind, Evaluator, Languages, Limits, Observed, Result, Sandbox, Toolchain, Toolchains,
+    ByteSize, DynSandbox, Error, ErrorKind, Evaluator, Languages, Limits, Observed, Result, Sandbox,
+    Toolchain, Toolchains,
 };
 use evalx_hints::HintEngine;
 
@@ -101,7 +102,8 @@ impl Engine {
         let engine = Self::over(sandbox, toolchains, Arc::clone(&hints), config);
         // The first failure is explained as fast as the second.
         let warm: Vec<String> = engine.available().map(str::to_owned).collect();
-        let warmed = tokio::task::spawn_blocking(move || hints.warm_up(warm.iter().map(String::as_str))).await;
+        let warmed =
+            tokio::task::spawn_blocking(move || hints.warm_up(warm.iter().map(String::as_str))).await;
         warmed.map_err(|error| Error::new(ErrorKind::Internal, "the hints panicked").with_source(error))?;
         Ok(engine)
     }

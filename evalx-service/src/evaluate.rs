@@ -1,7 +1,9 @@
 //! [`EvaluationHandler`]: what a worker does with a submission.
 
 use async_trait::async_trait;
-use evalx_core::{CompileReport, Error, ErrorKind, Evaluation, Evaluator, Event, Submission, TestResult, Verdict};
+use evalx_core::{
+    CompileReport, Error, ErrorKind, Evaluation, Evaluator, Event, Submission, TestResult, Verdict,
+};
 use evalx_queue::{Claimed, Handler, JobContext, Outcome};
 use serde::{Deserialize, Serialize};
 
@@ -75,7 +77,9 @@ impl EvaluationHandler {
     async fn evaluate(&self, job: &Job, context: &JobContext) -> Result<Evaluation, Error> {
         let first = self.stream(job.submission.clone(), context).await?;
         let mut runs = vec![first];
-        while runs.len() < job.runs as usize && runs.last().is_some_and(|run| run.verdict == Verdict::Accepted) {
+        while runs.len() < job.runs as usize
+            && runs.last().is_some_and(|run| run.verdict == Verdict::Accepted)
+        {
             runs.push(self.evaluator.evaluate(job.submission.clone()).await?);
         }
         average(runs)

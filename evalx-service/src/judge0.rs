@@ -34,12 +34,41 @@ pub const DEFAULT_FIELDS: [&str; 8] =
 
 /// All fields; the official client refuses any other.
 pub const FIELDS: &[&str] = &[
-    "source_code", "language_id", "stdin", "expected_output", "stdout", "status_id", "created_at", "finished_at",
-    "time", "memory", "stderr", "token", "number_of_runs", "cpu_time_limit", "cpu_extra_time", "wall_time_limit",
-    "memory_limit", "stack_limit", "max_processes_and_or_threads", "enable_per_process_and_thread_time_limit",
-    "enable_per_process_and_thread_memory_limit", "max_file_size", "compile_output", "exit_code", "exit_signal",
-    "message", "wall_time", "compiler_options", "command_line_arguments", "redirect_stderr_to_stdout",
-    "callback_url", "additional_files", "enable_network", "status", "language",
+    "source_code",
+    "language_id",
+    "stdin",
+    "expected_output",
+    "stdout",
+    "status_id",
+    "created_at",
+    "finished_at",
+    "time",
+    "memory",
+    "stderr",
+    "token",
+    "number_of_runs",
+    "cpu_time_limit",
+    "cpu_extra_time",
+    "wall_time_limit",
+    "memory_limit",
+    "stack_limit",
+    "max_processes_and_or_threads",
+    "enable_per_process_and_thread_time_limit",
+    "enable_per_process_and_thread_memory_limit",
+    "max_file_size",
+    "compile_output",
+    "exit_code",
+    "exit_signal",
+    "message",
+    "wall_time",
+    "compiler_options",
+    "command_line_arguments",
+    "redirect_stderr_to_stdout",
+    "callback_url",
+    "additional_files",
+    "enable_network",
+    "status",
+    "language",
 ];
 
 /// How texts are written.
@@ -84,9 +113,7 @@ pub fn fields(
                 text(main.filter(|_| is_one_file).map(|file| &file.contents[..]))?
             }
             "stdin" => text(submission.and_then(|s| s.tests.first()).map(|test| &test.stdin[..]))?,
-            "expected_output" => {
-                text(submission.and_then(|s| s.tests.first()?.expected.as_deref()))?
-            }
+            "expected_output" => text(submission.and_then(|s| s.tests.first()?.expected.as_deref()))?,
             "stdout" => text(Some(&result.stdout))?,
             "stderr" => text(Some(&result.stderr))?,
             "compile_output" => text(Some(&result.compile_output))?,

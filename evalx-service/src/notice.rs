@@ -64,12 +64,7 @@ impl Notices {
     /// # Errors
     ///
     /// Those of [`Queue::enqueue`](evalx_queue::Queue::enqueue).
-    pub async fn announce_later(
-        &self,
-        submission: JobId,
-        notify: &Notify,
-        patience: Duration,
-    ) -> Result<()> {
+    pub async fn announce_later(&self, submission: JobId, notify: &Notify, patience: Duration) -> Result<()> {
         self.enqueue(submission, notify, Urgency::Late, patience).await
     }
 

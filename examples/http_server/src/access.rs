@@ -120,7 +120,8 @@ mod tests {
 
     #[test]
     fn tokens_are_told_apart_and_not_told() {
-        let access = Access::new(&["alpha".to_owned(), " beta ".to_owned(), String::new()], &["root".to_owned()]);
+        let access =
+            Access::new(&["alpha".to_owned(), " beta ".to_owned(), String::new()], &["root".to_owned()]);
         let name = |token| access.tenant(Some(token)).map(|tenant| tenant.0);
         assert!(name("alpha").is_some() && name("alpha") != name("beta"));
         assert!(!name("alpha").unwrap().contains("alpha"));

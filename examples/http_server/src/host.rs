@@ -41,7 +41,8 @@ pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
     let stop = stop_signal()?;
     let metrics = measure::install()?;
-    let queues = Queues::open(&settings.queue, queue_config(&settings)).await.map_err(|error| error.chain())?;
+    let queues =
+        Queues::open(&settings.queue, queue_config(&settings)).await.map_err(|error| error.chain())?;
     let service = Service::new(queues.clone());
     let couriers = couriers(&settings.webhooks)?;
     let languages = languages(&settings)?;

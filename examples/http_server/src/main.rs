@@ -11,7 +11,6 @@ mod host;
 mod judge0;
 mod measure;
 mod observe;
-#[expect(dead_code, reason = "the tests of the page look at parts that the server does not")]
 mod page;
 mod problem;
 mod settings;

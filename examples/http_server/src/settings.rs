@@ -36,10 +36,22 @@ pub(crate) struct Settings {
     #[arg(long, env = "EVALX_WORKERS", value_name = "COUNT")]
     pub(crate) workers: Option<usize>,
     /// Tokens with commas between them; then every call of the API needs one.
-    #[arg(long, env = "EVALX_AUTH_TOKENS", value_name = "LIST", value_delimiter = ',', hide_env_values = true)]
+    #[arg(
+        long,
+        env = "EVALX_AUTH_TOKENS",
+        value_name = "LIST",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
     pub(crate) auth_tokens: Vec<String>,
     /// Tokens of operators; without any, nobody is one.
-    #[arg(long, env = "EVALX_ADMIN_TOKENS", value_name = "LIST", value_delimiter = ',', hide_env_values = true)]
+    #[arg(
+        long,
+        env = "EVALX_ADMIN_TOKENS",
+        value_name = "LIST",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
     pub(crate) admin_tokens: Vec<String>,
     /// A TOML file with languages to add or change.
     #[arg(long, env = "EVALX_LANGUAGES", value_name = "FILE")]
@@ -181,7 +193,9 @@ fn plain(value: &toml::Value) -> Option<String> {
         toml::Value::String(text) => Some(text.clone()),
         toml::Value::Integer(number) => Some(number.to_string()),
         toml::Value::Boolean(truth) => Some(truth.to_string()),
-        toml::Value::Array(list) => list.iter().map(plain).collect::<Option<Vec<_>>>().map(|list| list.join(",")),
+        toml::Value::Array(list) => {
+            list.iter().map(plain).collect::<Option<Vec<_>>>().map(|list| list.join(","))
+        }
         _ => None,
     }
 }
@@ -214,7 +228,8 @@ mod tests {
 
     #[test]
     fn times_are_read_as_people_write_them() {
-        for (text, seconds) in [("500ms", 0.5), ("10s", 10.0), ("1.5", 1.5), ("2m", 120.0), ("1d", 86_400.0)] {
+        for (text, seconds) in [("500ms", 0.5), ("10s", 10.0), ("1.5", 1.5), ("2m", 120.0), ("1d", 86_400.0)]
+        {
             assert_eq!(parse_time(text).unwrap().as_secs_f64(), seconds, "{text}");
         }
         for text in ["", "s", "-1s", "1e9s", "inf", "1x", "1.2.3s", "99999999999999999999d"] {
@@ -243,7 +258,12 @@ mod tests {
 
     #[test]
     fn a_file_with_nonsense_is_refused_by_name() {
-        for (text, part) in [("colour = 1", "`colour`"), ("addr = {}", "`addr`"), ("a b", "TOML"), ("config = \"x\"", "`config`")] {
+        for (text, part) in [
+            ("colour = 1", "`colour`"),
+            ("addr = {}", "`addr`"),
+            ("a b", "TOML"),
+            ("config = \"x\"", "`config`"),
+        ] {
             let file = file(text);
             let error = arguments_of(file.path(), |_| false).unwrap_err();
             assert!(error.contains(part) || error.contains("parse"), "{error}");

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use evalx_service::{
-    AddressPolicy, Choice, Couriers, CourierConfig, Engine, EngineConfig, QueueConfig, Queues, Secrets, Workers,
+    AddressPolicy, Choice, CourierConfig, Couriers, Engine, EngineConfig, QueueConfig, Queues, Secrets,
+    Workers,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -59,7 +60,8 @@ async fn run(settings: Settings) -> Result<(), Failure> {
     if settings.queue == "memory" {
         return Err("a queue in memory is only its own process's: name one on Redis".into());
     }
-    let queues = Queues::open(&settings.queue, QueueConfig::default()).await.map_err(|error| error.chain())?;
+    let queues =
+        Queues::open(&settings.queue, QueueConfig::default()).await.map_err(|error| error.chain())?;
     let addresses =
         if settings.webhook_allow_private { AddressPolicy::AllowPrivate } else { AddressPolicy::default() };
     let secrets = match settings.webhook_secret.as_deref().filter(|text| !text.is_empty()) {

@@ -63,7 +63,8 @@ fn contents(archive: &[u8], entry: usize, most: u64) -> Result<Bytes, &'static s
     if part(archive, local, 4)? != LOCAL {
         return Err("is a broken zip archive");
     }
-    let start = local + 30 + usize::from(short(archive, local + 26)?) + usize::from(short(archive, local + 28)?);
+    let start =
+        local + 30 + usize::from(short(archive, local + 26)?) + usize::from(short(archive, local + 28)?);
     let data = part(archive, start, packed)?;
     let mut contents = Vec::new();
     // One more than allowed, so that what is too large is seen.

@@ -101,7 +101,9 @@ impl FromRequestParts<App> for Client {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
         let query = Parameters::of_query(parts.uri.query());
-        let token = token_of(&parts.headers, "x-auth-token").map(str::to_owned).or_else(|| query.text("X-Auth-Token"));
+        let token = token_of(&parts.headers, "x-auth-token")
+            .map(str::to_owned)
+            .or_else(|| query.text("X-Auth-Token"));
         app.access.tenant(token.as_deref()).map(Self).ok_or(Refusal::Unauthenticated)
     }
 }

@@ -38,7 +38,8 @@ impl Parameters {
     ) -> Result<Self, Refusal> {
         let body = body.map_err(|error| Refusal::Unreadable(error.status(), error.body_text()))?;
         let mut parameters = Self::of_query(query);
-        let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let kind =
+            headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         if kind.starts_with("application/x-www-form-urlencoded") {
             let form = str::from_utf8(&body).map_err(|_| malformed())?;
             parameters.0.extend(Self::of_query(Some(form)).0);
@@ -115,7 +116,13 @@ mod tests {
     fn queries_are_read_as_forms_are() {
         let parameters = Parameters::of_query(Some("a=1&b=x%20y+z&c&d=%zz&wait=off"));
         assert_eq!(parameters.text("b").as_deref(), Some("x y z"));
-        assert_eq!((parameters.text("c").as_deref(), parameters.text("d").as_deref()), (Some(""), Some("%zz")));
-        assert_eq!((parameters.flag("wait"), parameters.flag("a"), parameters.flag("c")), (Some(false), Some(true), None));
+        assert_eq!(
+            (parameters.text("c").as_deref(), parameters.text("d").as_deref()),
+            (Some(""), Some("%zz"))
+        );
+        assert_eq!(
+            (parameters.flag("wait"), parameters.flag("a"), parameters.flag("c")),
+            (Some(false), Some(true), None)
+        );
     }
 }

@@ -123,7 +123,9 @@ pub(super) fn order(
     }
 
     let options = short_text("compiler_options", parameters, &mut wrong, &mut echo);
-    if options.is_some() && language.as_ref().is_some_and(|language| !language.is_compiled() || id == Some(MULTI_FILE)) {
+    if options.is_some()
+        && language.as_ref().is_some_and(|language| !language.is_compiled() || id == Some(MULTI_FILE))
+    {
         wrong.note("compiler_options", "setting compiler options is only allowed for compiled languages");
     }
     let arguments = short_text("command_line_arguments", parameters, &mut wrong, &mut echo);
@@ -186,7 +188,8 @@ fn language(
     match flavour.language(app, id) {
         Some(language) if flavour.name(id).is_some() => return (Some(id), Some(language)),
         _ if flavour.name(id).is_some() => {
-            wrong.note("language_id", format!("language with id {id} is archived and cannot be used anymore"));
+            wrong
+                .note("language_id", format!("language with id {id} is archived and cannot be used anymore"));
         }
         _ => wrong.note("language_id", format!("language with id {id} doesn't exist")),
     }
@@ -207,7 +210,11 @@ fn short_text(
     text
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "every number is within its range")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "every number is within its range"
+)]
 fn limits(app: &App, parameters: &Parameters, wrong: &mut Wrong, echo: &mut Map<String, Value>) -> Limits {
     let mut read = |name: &'static str, range: &Range, whole: bool| {
         let text = parameters.text(name).filter(|text| !text.trim().is_empty());
@@ -272,9 +279,14 @@ mod tests {
 
     #[test]
     fn base64_is_decoded_as_ruby_does() {
-        for (text, bytes) in
-            [("aGVsbG8=", "hello"), ("aGVs\nbG8", "hello"), ("aGVsbG8=\n", "hello"), ("", ""), ("a", ""), ("?!", "")]
-        {
+        for (text, bytes) in [
+            ("aGVsbG8=", "hello"),
+            ("aGVs\nbG8", "hello"),
+            ("aGVsbG8=\n", "hello"),
+            ("", ""),
+            ("a", ""),
+            ("?!", ""),
+        ] {
             assert_eq!(lenient(text), bytes, "{text:?}");
         }
     }

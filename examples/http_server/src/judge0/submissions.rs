@@ -49,7 +49,9 @@ impl View {
                 None => invalid.push(name.chars().take(64).collect::<String>()),
             }
         }
-        if invalid.is_empty() { Ok(Self { wanted, encoding }) } else {
+        if invalid.is_empty() {
+            Ok(Self { wanted, encoding })
+        } else {
             Err(Refusal::Bad(format!("invalid fields: [{}]", invalid.join(", "))))
         }
     }
@@ -182,7 +184,9 @@ pub(super) async fn delete(
     if !job.state.is_terminal() {
         let id = status_id(&job);
         let name = status(id)["description"].as_str().unwrap_or_default().to_owned();
-        return Err(Refusal::Bad(format!("submission cannot be deleted because its status is {id} ({name})")));
+        return Err(Refusal::Bad(format!(
+            "submission cannot be deleted because its status is {id} ({name})"
+        )));
     }
     let shown = view.show(&app, &job).await?.map_err(|NotUtf8| Refusal::Bad(NOT_UTF8.to_owned()))?;
     app.service.remove(job.id).await?;

@@ -65,10 +65,9 @@ pub(crate) async fn languages(State(app): State<App>, _: Tenant) -> Json<Vec<Lan
 pub(crate) async fn config(State(app): State<App>, _: Tenant) -> Json<Value> {
     let caps = &app.caps;
     let Limits { cpu_time, wall_time, memory, stack, processes, output, disk, .. } = default_limits(caps);
-    let seconds = |default: std::time::Duration, max: std::time::Duration| {
-        json!({ "default": default.as_secs_f64(), "max": max.as_secs_f64() })
-    };
-    let bytes = |default: ByteSize, max: ByteSize| json!({ "default": default.as_u64(), "max": max.as_u64() });
+    let seconds = |default: std::time::Duration, max: std::time::Duration| json!({ "default": default.as_secs_f64(), "max": max.as_secs_f64() });
+    let bytes =
+        |default: ByteSize, max: ByteSize| json!({ "default": default.as_u64(), "max": max.as_u64() });
     Json(json!({
         "limits": {
             "cpu_seconds": seconds(cpu_time, caps.max_cpu),

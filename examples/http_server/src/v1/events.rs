@@ -45,8 +45,14 @@ pub(crate) async fn events(
         })?,
     };
     app.service.find(&tenant.0, id).await?.ok_or_else(Problem::not_found)?;
-    let follower =
-        Follower { service: app.service.clone(), tenant: tenant.0, id, after, waiting: VecDeque::new(), over: false };
+    let follower = Follower {
+        service: app.service.clone(),
+        tenant: tenant.0,
+        id,
+        after,
+        waiting: VecDeque::new(),
+        over: false,
+    };
     // A proxy that collects or keeps the stream would hold back what happens.
     let headers = [
         (HeaderName::from_static("cache-control"), "no-store"),

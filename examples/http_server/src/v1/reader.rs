@@ -144,9 +144,9 @@ impl Fields {
     ) -> Option<Vec<(String, Value)>> {
         let at = self.at(name);
         match self.take(name)? {
-            Value::Array(list) if list.len() <= most => {
-                Some(list.into_iter().enumerate().map(|(index, value)| (format!("{at}/{index}"), value)).collect())
-            }
+            Value::Array(list) if list.len() <= most => Some(
+                list.into_iter().enumerate().map(|(index, value)| (format!("{at}/{index}"), value)).collect(),
+            ),
             Value::Array(list) => {
                 wrong.note(at, format!("it has {} elements; at most {most} are allowed", list.len()));
                 None

@@ -47,7 +47,8 @@ fn read(app: &App, tenant: &str, mut fields: Fields, wrong: &mut Wrong) -> Optio
         wrong.note(fields.at("stdin"), "either `stdin` or `tests` is allowed, not both");
     }
     let checker = checker(app, &mut fields, wrong);
-    let interactor = fields.take("interactor").and_then(|value| program(app, fields.at("interactor"), value, wrong));
+    let interactor =
+        fields.take("interactor").and_then(|value| program(app, fields.at("interactor"), value, wrong));
     let limits = limits(&app.caps, &mut fields, wrong);
     let notify = fields.text("webhook_url", wrong).and_then(|url| notify(app, &fields, url, wrong));
     let priority = priority(&mut fields, wrong);

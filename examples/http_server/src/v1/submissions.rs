@@ -227,10 +227,7 @@ fn key_of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 }
 
 /// The body as JSON.
-pub(crate) fn json_of(
-    headers: &HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Value, Problem> {
+pub(crate) fn json_of(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<Value, Problem> {
     let is_json = |value: &HeaderValue| {
         let kind = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
         kind.eq_ignore_ascii_case("application/json") || kind.to_ascii_lowercase().ends_with("+json")
@@ -247,4 +244,3 @@ pub(crate) fn json_of(
 fn lost() -> Problem {
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the queue did not say what became of a submission")
 }
-
