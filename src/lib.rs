@@ -35,6 +35,8 @@
 //!
 //! # Crate features
 //!
+//! - **hints**: `HintEngine`, which explains failed compiles and runs. Give it
+//!   to [`Evaluator::with_hints`].
 //! - **native** (default): `NativeSandbox`, which drives Linux namespaces,
 //!   cgroups and seccomp directly.
 //! - **isolate**: `IsolateSandbox`, which drives the `isolate` program.
@@ -55,6 +57,9 @@ pub use evalx_core::*;
 #[cfg(feature = "isolate")]
 #[doc(inline)]
 pub use evalx_sandbox_isolate::{ControlGroups, IsolateConfig, IsolateSandbox};
+#[cfg(feature = "hints")]
+#[doc(inline)]
+pub use evalx_hints::{Category, HintEngine, LoadError};
 #[cfg(feature = "native")]
 #[doc(inline)]
 pub use evalx_sandbox_native::{Cgroup, Launcher, NativeConfig, NativeSandbox};

@@ -12,7 +12,8 @@ use serde_json::Value;
 
 /// Each member and the members it may depend on, outside its own tests.
 const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
-    ("evalx", &["evalx-core", "evalx-sandbox-isolate", "evalx-sandbox-native"]),
+    ("evalx", &["evalx-core", "evalx-hints", "evalx-queue", "evalx-sandbox-isolate", "evalx-sandbox-native"]),
+    ("evalx-benches", &[]),
     ("evalx-core", &[]),
     ("evalx-hints", &["evalx-core"]),
     // The queue knows jobs as bytes: no sandbox, and not even the words of one.
@@ -23,9 +24,12 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("evalx-service", &["evalx", "evalx-core", "evalx-hints", "evalx-queue", "evalx-webhook"]),
     ("evalx-testkit", &["evalx-core", "evalx-queue"]),
     ("evalx-webhook", &[]),
-    ("evalx-cli", &["evalx", "evalx-core", "evalx-queue", "evalx-sandbox-isolate", "evalx-sandbox-native"]),
+    (
+        "evalx-cli",
+        &["evalx", "evalx-core", "evalx-hints", "evalx-queue", "evalx-sandbox-isolate", "evalx-sandbox-native"],
+    ),
     ("http_server", &["evalx-core", "evalx-queue", "evalx-service", "evalx-webhook"]),
-    ("worker", &["evalx-core", "evalx-queue", "evalx-service"]),
+    ("worker", &["evalx-service"]),
 ];
 
 /// What `evalx-core` must not reach even through others.

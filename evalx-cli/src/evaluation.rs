@@ -112,7 +112,8 @@ fn print_test(result: &TestResult, console: &Console) -> Result<(), Failure> {
     }
 }
 
-fn print_hint(hint: &Hint, console: &Console) {
+/// Prints a hint for people.
+pub(crate) fn print_hint(hint: &Hint, console: &Console) {
     let place = match (&hint.file, hint.line) {
         (Some(file), Some(line)) => format!(" ({file}, line {line})"),
         (None, Some(line)) => format!(" (line {line})"),

@@ -13,6 +13,7 @@ mod doctor;
 mod evaluation;
 mod exec;
 mod failure;
+mod hint;
 mod interrupt;
 mod languages;
 mod limits;
@@ -59,6 +60,8 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Lists the languages, with their versions here or what to install.
     Languages(languages::Arguments),
+    /// Explains an error output: what went wrong, where, and what to try.
+    Hint(hint::Arguments),
     /// Prints the completions of a shell.
     Completions(completions::Arguments),
 }
@@ -71,6 +74,7 @@ impl Command {
             Self::Bench(arguments) => arguments.json,
             Self::Doctor(arguments) => arguments.json,
             Self::Languages(arguments) => arguments.json,
+            Self::Hint(arguments) => arguments.json,
             Self::Completions(_) => false,
         }
     }
@@ -82,6 +86,7 @@ impl Command {
             Self::Bench(arguments) => bench::run(arguments, console).await,
             Self::Doctor(arguments) => doctor::run(arguments, console).await,
             Self::Languages(arguments) => languages::run(arguments, console).await,
+            Self::Hint(arguments) => hint::run(&arguments, console),
             Self::Completions(arguments) => completions::run(&arguments, console),
         }
     }

@@ -10,6 +10,7 @@ use evalx_core::{
     ByteSize, Checker, Comparison, DynSandbox, Error, ErrorKind, Evaluation, Evaluator, Event, Language,
     Languages, OnFailure, Submission, Test, Toolchain, Toolchains, Verdict,
 };
+use evalx_hints::HintEngine;
 use indicatif::ProgressBar;
 
 use crate::backend::{self, BackendArguments, SessionArguments};
@@ -93,7 +94,8 @@ pub(crate) async fn run(arguments: Arguments, console: &Console) -> Result<Statu
 
     // A test with an interactor has two sessions.
     let sandbox = arguments.backend.start(2 * jobs.get()).await?;
-    let mut evaluator = Evaluator::new(Arc::clone(&sandbox)).with_parallelism(jobs);
+    let mut evaluator =
+        Evaluator::new(Arc::clone(&sandbox)).with_parallelism(jobs).with_hints(HintEngine::new());
     if arguments.no_cache {
         evaluator = evaluator.with_cache(ByteSize::ZERO);
     }

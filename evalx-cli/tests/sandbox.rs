@@ -332,8 +332,32 @@ const TESTS: &[Test] = &tests! {
     run_judges_tests
     run_reports_what_the_compiler_said
     run_ends_what_never_ends
+    run_explains_what_failed
     languages_are_listed_with_versions_or_what_to_install
 };
+
+fn run_explains_what_failed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = |name: &str, source: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, source).expect("a file can be written");
+        json(&["run", "--json", path.to_str().expect("UTF-8")], 1)
+    };
+    let document = run("main.py", "prices = [1, 2]\nprint(prces)\n");
+    let hint = &document["hint"];
+    assert_eq!((&hint["category"], &hint["identifier"]), (&"undefined-name".into(), &"prces".into()));
+    assert_eq!((&hint["line"], &hint["file"]), (&2.into(), &"main.py".into()));
+    assert!(hint["suggestion"].as_str().is_some_and(|text| text.contains("prices")), "{hint}");
+    assert_eq!(&document["hints"][0], hint);
+    assert_eq!(&document["tests"][0]["hint"], hint);
+
+    let document = run("main.c", "int main(void) {\n    int count = 3\n    return count;\n}\n");
+    assert_eq!(document["verdict"], "compilation_error");
+    assert_eq!(document["hint"]["category"], "syntax-missing-semicolon");
+
+    let document = run("loud.py", "raise SystemExit(4)\n");
+    assert_eq!(document["hint"]["category"], "nonzero-exit");
+}
 
 /// Why the native backend can't be tested here, if it can't.
 fn unfit() -> Option<String> {

@@ -1,6 +1,7 @@
 //! What the command says without a sandbox: wrong usage, help, refusals.
 
-use std::process::{Command, Output};
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -106,7 +107,7 @@ fn variables_choose_a_backend_where_the_command_line_does_not() {
 
 #[test]
 fn every_command_helps_with_examples() {
-    for command in ["exec", "run", "bench", "doctor", "languages", "completions"] {
+    for command in ["exec", "run", "bench", "doctor", "languages", "hint", "completions"] {
         let output = evalx(&[command, "--help"]);
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         assert!(stdout(&output).contains("Examples:"), "{command}");
@@ -120,5 +121,69 @@ fn shells_are_given_completions() {
         let output = evalx(&["completions", shell]);
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         assert!(stdout(&output).contains("evalx"), "{shell}");
+    }
+}
+
+/// Runs `evalx hint` with this stdin.
+fn hint(arguments: &[&str], stdin: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_evalx"))
+        .arg("hint")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("evalx can be started");
+    // It may have refused the arguments already, and not read any of it.
+    drop(child.stdin.take().expect("a pipe").write_all(stdin.as_bytes()));
+    child.wait_with_output().expect("evalx ends")
+}
+
+#[test]
+fn hint_explains_an_output() {
+    let stderr_text = "Main.java:3: error: ';' expected\n        int a = 5\n                 ^\n1 error\n";
+    let arguments = ["--language", "java", "--phase", "compile", "--exit-code", "1", "--json"];
+    let output = hint(&arguments, stderr_text);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let document: Value = serde_json::from_str(&stdout(&output)).expect("one JSON document");
+    assert_eq!(document["hints"][0]["category"], "syntax-missing-semicolon");
+
+    let output = hint(&["--language", "c", "--signal", "SIGSEGV"], "");
+    assert!(stderr(&output).contains("Segmentation fault"), "{output:?}");
+    let output = hint(&["--language", "c", "--exit-code", "0", "--json"], "error: nothing\n");
+    assert_eq!(stdout(&output).trim(), r#"{"hints":[]}"#);
+}
+
+#[test]
+fn hint_answers_each_record_with_a_line() {
+    let records = concat!(
+        r#"{"id":"a","language":"c","phase":"run","exit_code":null,"signal":"SIGFPE","stdout":"","stderr":""}"#,
+        "\n",
+        r#"{"id":"b","language":"python","phase":"run","exit_code":0,"signal":null,"stderr":"SyntaxError: no"}"#,
+        "\n",
+        r#"{"id":"c","language":"c++","phase":"run","signal":"SIGKILL","timed_out":true,"unknown":[1]}"#,
+    );
+    let output = hint(&["--jsonl"], records);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let answers: Vec<Value> =
+        stdout(&output).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let first = |at: usize| (answers[at]["id"].clone(), answers[at]["hints"][0]["category"].clone());
+    assert_eq!(first(0), ("a".into(), "division-by-zero".into()));
+    assert_eq!(first(1), ("b".into(), Value::Null));
+    assert_eq!(first(2), ("c".into(), "time-limit".into()));
+}
+
+#[test]
+fn hint_refuses_what_is_no_record() {
+    for (arguments, stdin, allowed) in [
+        (&["--jsonl"][..], "{}\nnonsense\n", "line 2"),
+        (&["--jsonl"][..], r#"{"signal":"SIGNOTHING"}"#, "SIGTERM"),
+        (&["--jsonl", "--timed-out"][..], "", "cannot be used"),
+        (&[][..], "", "--language"),
+        (&["--source", "/no/such/file.py"][..], "", "/no/such/file.py"),
+    ] {
+        let output = hint(arguments, stdin);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+        assert!(stderr(&output).contains(allowed), "{arguments:?}: {}", stderr(&output));
     }
 }

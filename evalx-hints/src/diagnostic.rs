@@ -83,7 +83,11 @@ impl Diagnostic {
 
     /// Takes the place from the innermost frame in the learner's own file, or
     /// else the innermost that is no library's.
-    pub(crate) fn place_by_frames(&mut self, is_own: impl Fn(&str) -> bool, is_library: impl Fn(&str) -> bool) {
+    pub(crate) fn place_by_frames(
+        &mut self,
+        is_own: impl Fn(&str) -> bool,
+        is_library: impl Fn(&str) -> bool,
+    ) {
         let own = self.frames.iter().find(|frame| is_own(&frame.file));
         let frame = own.or_else(|| self.frames.iter().find(|frame| !is_library(&frame.file)));
         if let Some(frame) = frame.cloned() {

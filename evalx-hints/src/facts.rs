@@ -38,7 +38,9 @@ impl Facts {
     /// What the supervisor itself did to the program.
     pub(crate) fn supervisor(&self) -> Option<Diagnostic> {
         let kind = match self.outcome.as_ref()? {
-            Outcome::CpuTimeLimit | Outcome::WallTimeLimit if self.phase == Phase::Compile => "compile-time-limit",
+            Outcome::CpuTimeLimit | Outcome::WallTimeLimit if self.phase == Phase::Compile => {
+                "compile-time-limit"
+            }
             Outcome::CpuTimeLimit | Outcome::WallTimeLimit => "time-limit",
             Outcome::MemoryLimit if self.phase == Phase::Compile => "compile-memory-limit",
             Outcome::MemoryLimit => "memory-limit",

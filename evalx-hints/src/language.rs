@@ -25,9 +25,19 @@ const fn profile(
 /// Every language that has rules of its own.
 pub(crate) const PROFILES: &[Profile] = &[
     profile("c", &["gcc", "clang", "c_clang"], &["c", "native", "any"], Parsers::C),
-    profile("cpp", &["c++", "g++", "cxx", "clangpp", "clang++", "cpp_clang"], &["cpp", "c", "native", "any"], Parsers::C),
+    profile(
+        "cpp",
+        &["c++", "g++", "cxx", "clangpp", "clang++", "cpp_clang"],
+        &["cpp", "c", "native", "any"],
+        Parsers::C,
+    ),
     profile("objective_c", &["objc"], &["c", "native", "any"], Parsers::C),
-    profile("python", &["python3", "py", "cpython", "python2", "pypy", "pypy3"], &["python", "any"], Parsers::Python),
+    profile(
+        "python",
+        &["python3", "py", "cpython", "python2", "pypy", "pypy3"],
+        &["python", "any"],
+        Parsers::Python,
+    ),
     profile("java", &["openjdk"], &["java", "jvm", "any"], Parsers::Java),
     profile("kotlin", &["kt"], &["kotlin", "jvm", "any"], Parsers::Kotlin),
     profile("javascript", &["js", "node", "nodejs"], &["javascript", "any"], Parsers::Node),
@@ -50,6 +60,7 @@ pub(crate) const UNKNOWN: Profile = profile("", &[], &["any"], Parsers::Generic)
 /// The language of this id or alias.
 pub(crate) fn find(name: &str) -> Option<usize> {
     PROFILES.iter().position(|profile| {
-        profile.id.eq_ignore_ascii_case(name) || profile.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(name))
+        profile.id.eq_ignore_ascii_case(name)
+            || profile.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(name))
     })
 }

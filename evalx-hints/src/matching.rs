@@ -56,7 +56,8 @@ impl Scene<'_> {
         line: &'d str,
     ) -> Option<Values<'d>> {
         let rule = &compiled.rule;
-        let one_of = |allowed: &[String], value: &str| allowed.is_empty() || allowed.iter().any(|a| a == value);
+        let one_of =
+            |allowed: &[String], value: &str| allowed.is_empty() || allowed.iter().any(|a| a == value);
         if !one_of(&rule.tool.0, diagnostic.tool)
             || !one_of(&rule.kind.0, &diagnostic.kind)
             || rule.in_library.is_some_and(|inside| inside != diagnostic.in_library)
@@ -72,10 +73,10 @@ impl Scene<'_> {
             let (pattern, captures) = captured?;
             values.take(pattern, &captures);
         }
-        if let Some(unless) = compiled.unless.as_ref().and_then(|unless| unless.get()) {
-            if unless.is_match(&diagnostic.message) || unless.is_match(&diagnostic.detail) {
-                return None;
-            }
+        if let Some(unless) = compiled.unless.as_ref().and_then(|unless| unless.get())
+            && (unless.is_match(&diagnostic.message) || unless.is_match(&diagnostic.detail))
+        {
+            return None;
         }
         let before = match &compiled.before {
             Some(_) => self.source.line_before(diagnostic.line)?,
@@ -96,19 +97,20 @@ impl Scene<'_> {
             let captures = pattern.captures(self.source.text())?;
             values.take(&pattern, &captures);
         }
-        if let Some(program) = &rule.program_without {
-            if self.source.is_empty() || values.pattern(program)?.is_match(self.source.text()) {
-                return None;
-            }
+        if let Some(program) = &rule.program_without
+            && (self.source.is_empty() || values.pattern(program)?.is_match(self.source.text()))
+        {
+            return None;
         }
         rule.needs.0.iter().all(|name| values.get(name).is_some()).then_some(values)
     }
 
     fn hint(&self, compiled: &CompiledRule, diagnostic: &Diagnostic, values: &Values<'_>) -> Option<Hint> {
         let value = |name: &str| values.get(name);
-        let mut hint = Hint::new(&compiled.rule.id, compiled.category.slug, compiled.title.render(&value)?);
-        hint.explanation = compiled.explanation.render(&value)?;
-        hint.suggestion = compiled.suggestions.iter().find_map(|text| text.render(&value));
+        let mut hint =
+            Hint::new(&compiled.rule.id, compiled.category.slug, tidy(&compiled.title.render(&value)?));
+        hint.explanation = tidy(&compiled.explanation.render(&value)?);
+        hint.suggestion = compiled.suggestions.iter().find_map(|text| Some(tidy(&text.render(&value)?)));
         hint.identifier = compiled.identifier.render(&value).filter(|name| !name.is_empty());
         hint.confidence = compiled.rule.confidence;
         self.place(&mut hint, compiled, diagnostic, values);
@@ -146,6 +148,22 @@ impl Scene<'_> {
             hint.file = (!file.is_empty()).then(|| clip(file, 200).to_owned());
         }
     }
+}
+
+/// Mends what an omitted part leaves behind: spaces that meet, a sentence that
+/// begins with a small letter.
+fn tidy(text: &str) -> String {
+    let mut tidy = String::with_capacity(text.len());
+    for c in text.trim().chars() {
+        if c != ' ' || !tidy.ends_with(' ') {
+            tidy.push(c);
+        }
+    }
+    if let Some(first) = tidy.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    // A message that is quoted at the end of a sentence may bring its own stop.
+    tidy.replace(".. ", ". ").trim_end_matches("..").to_owned() + if tidy.ends_with("..") { "." } else { "" }
 }
 
 /// Cuts what is longer than a hint may be, the least important first.
@@ -216,13 +234,16 @@ impl<'a> Values<'a> {
             "foreign_member" => {
                 self.captured("name").and_then(|name| vocabulary.foreign_members.get(name)).cloned()
             }
-            "package" => self.captured("name").map(|name| {
-                vocabulary.packages.get(name).cloned().unwrap_or_else(|| name.to_owned())
-            }),
-            "module" => {
-                self.captured("name").and_then(|name| most_similar(name, words(&vocabulary.modules))).map(str::to_owned)
+            "package" => self
+                .captured("name")
+                .map(|name| vocabulary.packages.get(name).cloned().unwrap_or_else(|| name.to_owned())),
+            "module" => self
+                .captured("name")
+                .and_then(|name| most_similar(name, words(&vocabulary.modules)))
+                .map(str::to_owned),
+            "similar" => {
+                self.similar(vocabulary, &[&vocabulary.keywords, &vocabulary.names, &vocabulary.types])
             }
-            "similar" => self.similar(vocabulary, &[&vocabulary.keywords, &vocabulary.names, &vocabulary.types]),
             "similar_member" => self.similar(vocabulary, &[&vocabulary.members]),
             "similar_type" => self.similar(vocabulary, &[&vocabulary.types, &vocabulary.keywords]),
             "similar_keyword" => self
@@ -231,31 +252,46 @@ impl<'a> Values<'a> {
                 .and_then(|name| most_similar(name, words(&vocabulary.keywords)))
                 .map(str::to_owned),
             "recursive" => self.scene.source.recursive_function().map(|(name, _)| name.to_owned()),
-            "endless" => {
-                self.scene.source.recursive_function().filter(|(_, ends)| !ends).map(|(name, _)| name.to_owned())
-            }
+            "endless" => self
+                .scene
+                .source
+                .recursive_function()
+                .filter(|(_, ends)| !ends)
+                .map(|(name, _)| name.to_owned()),
             // Known if the name stands behind a dot in the line.
-            "after_dot" => self.captured("name").filter(|name| stands_behind_dot(self.line, name)).map(str::to_owned),
+            "after_dot" => {
+                self.captured("name").filter(|name| stands_behind_dot(self.line, name)).map(str::to_owned)
+            }
             "inside_call" => call_around(self.line, self.diagnostic.column).map(str::to_owned),
             // Known if the column is where a type stands: `x: Name`.
             "in_type_position" => {
                 let column = usize::try_from(self.diagnostic.column).ok()?.checked_sub(1)?;
                 let before = self.line.get(..column)?.trim_end();
-                let position = before.ends_with([':', '<', '|']) || TYPE_WORDS.iter().any(|word| before.ends_with(word));
+                let position =
+                    before.ends_with([':', '<', '|']) || TYPE_WORDS.iter().any(|word| before.ends_with(word));
                 position.then(|| "type".to_owned())
             }
             // In Go a type follows its variable: `x name`, `[]name`, `*name`.
             "in_type_position_go" => {
                 let column = usize::try_from(self.diagnostic.column).ok()?.checked_sub(1)?;
                 let before = self.line.get(..column)?;
-                let position = before.ends_with([']', '*']) || before.ends_with(' ') && before.trim_end().ends_with(|c| is_name(c) || c == ')');
+                let position = before.ends_with([']', '*'])
+                    || before.ends_with(' ') && before.trim_end().ends_with(|c| is_name(c) || c == ')');
                 let word = before.trim_end().rsplit(|c| !is_name(c)).next().unwrap_or_default();
-                (position && !["return", "if", "for", "range", "case", "switch", "go", "defer", "else"].contains(&word))
-                    .then(|| "type".to_owned())
+                (position
+                    && !["return", "if", "for", "range", "case", "switch", "go", "defer", "else"]
+                        .contains(&word))
+                .then(|| "type".to_owned())
+            }
+            // The name at the column, or behind the dot there.
+            "at_column" => {
+                let column = usize::try_from(self.diagnostic.column).ok()?.checked_sub(1)?;
+                let behind = self.line.get(column..)?.trim_start_matches(['.', ' ', '?', '-', '>', ':']);
+                known(&behind[..behind.find(|c| !is_name(c)).unwrap_or(behind.len())])
             }
             "call_at_column" => {
                 let column = usize::try_from(self.diagnostic.column).ok()?.checked_sub(1)?;
-                let called = self.line.get(column..)?.split('(').next()?;
+                let (called, _) = self.line.get(column..)?.split_once('(')?;
                 let called = called.split("::<").next().unwrap_or(called).trim();
                 let name = called.rsplit(|c| !is_name(c)).next()?;
                 known(name)
@@ -287,10 +323,12 @@ impl<'a> Values<'a> {
         while let Some(at) = rest.find('<') {
             pattern.push_str(&rest[..at]);
             let inside = &rest[at + 1..];
-            let end = inside.find('>').filter(|end| inside[..*end].bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
+            let end = inside
+                .find('>')
+                .filter(|end| inside[..*end].bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
             match end {
-                // Not the name of a group, which a question mark or a P precedes.
-                Some(end) if end > 0 && !pattern.ends_with(['?', 'P']) => {
+                // Not the name of a group: `(?<name>…)`.
+                Some(end) if end > 0 && !pattern.ends_with("(?") => {
                     pattern.push_str(&regex::escape(&self.get(&inside[..end])?));
                     rest = &inside[end + 1..];
                 }
@@ -331,9 +369,12 @@ fn call_around(line: &str, column: u32) -> Option<&str> {
             '(' if closed > 0 => closed -= 1,
             '(' => {
                 let name = before[..at].trim_end();
-                let start = name.rfind(|c| !is_name(c)).map_or(0, |at| at + name[at..].chars().next().map_or(1, char::len_utf8));
+                let start = name
+                    .rfind(|c| !is_name(c))
+                    .map_or(0, |at| at + name[at..].chars().next().map_or(1, char::len_utf8));
                 let name = &name[start..];
-                return Some(name).filter(|name| !name.is_empty() && !["if", "while", "for", "switch"].contains(name));
+                return Some(name)
+                    .filter(|name| !name.is_empty() && !["if", "while", "for", "switch"].contains(name));
             }
             _ => {}
         }

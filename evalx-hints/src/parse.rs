@@ -71,7 +71,8 @@ impl Report<'_> {
 /// Whether a file belongs to a library or to the tool itself.
 pub(crate) fn is_library(file: &str) -> bool {
     const ROOTS: [&str; 9] = ["/usr/", "/lib", "/opt/", "<", "node:", "internal/", "/rustc/", "java.", "../"];
-    const PARTS: [&str; 5] = ["/site-packages/", "/node_modules/", "/libsanitizer/", "/sysdeps/", "/lib/python"];
+    const PARTS: [&str; 5] =
+        ["/site-packages/", "/node_modules/", "/libsanitizer/", "/sysdeps/", "/lib/python"];
     file.is_empty()
         || ROOTS.iter().any(|root| file.starts_with(root))
         || PARTS.iter().any(|part| file.contains(part))

@@ -70,18 +70,23 @@ pub(crate) struct Rule {
 
     /// An output that it explains, as recorded.
     #[serde(default)]
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests try rules on it"))]
     pub(crate) example: String,
     /// The program of the example, where the rule looks at it.
     #[serde(default)]
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests try rules on it"))]
     pub(crate) source: String,
     /// The name of that program's file.
     #[serde(default)]
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests try rules on it"))]
     pub(crate) source_file: String,
     /// Messages that it must match, `Kind: message` where it has kinds.
     #[serde(default)]
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests try rules on it"))]
     pub(crate) matches: Vec<String>,
     /// Messages that it must not match.
     #[serde(default)]
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests try rules on it"))]
     pub(crate) rejects: Vec<String>,
 }
 

@@ -88,15 +88,14 @@ impl RuleBook {
                 patterns.push(pattern.text.as_str());
             }
         }
-        let messages = RegexSetBuilder::new(&patterns)
-            .multi_line(true)
-            .size_limit(PATTERNS)
-            .build()
-            .map_err(|source| Problem::Pattern {
-                rule: "all of a language".to_owned(),
-                field: "match",
-                source: Box::new(source),
-            })?;
+        let messages =
+            RegexSetBuilder::new(&patterns).multi_line(true).size_limit(PATTERNS).build().map_err(
+                |source| Problem::Pattern {
+                    rule: "all of a language".to_owned(),
+                    field: "match",
+                    source: Box::new(source),
+                },
+            )?;
         Ok(Self { rules, vocabulary, messages, owners })
     }
 
@@ -129,7 +128,8 @@ impl CompiledRule {
             let known: Vec<_> = Category::all().iter().map(|category| category.slug).collect();
             wrong(format!("`{}` is no category; there are {}", rule.category, known.join(", ")))
         })?;
-        if rule.id.is_empty() || !rule.id.bytes().all(|b| b.is_ascii_alphanumeric() || b"/-_.+".contains(&b)) {
+        if rule.id.is_empty() || !rule.id.bytes().all(|b| b.is_ascii_alphanumeric() || b"/-_.+".contains(&b))
+        {
             return Err(wrong("its id may have letters, digits and any of `/-_.+`".to_owned()));
         }
         if !(0.0..=1.0).contains(&rule.confidence) {

@@ -86,9 +86,13 @@ mod tests {
     #[test]
     fn typing_mistakes_are_found() {
         let names = ["print", "length", "toString", "count", "x"];
-        for (typed, meant) in
-            [("pirnt", "print"), ("lenght", "length"), ("ToString", "toString"), ("cout", "count"), ("X", "x")]
-        {
+        for (typed, meant) in [
+            ("pirnt", "print"),
+            ("lenght", "length"),
+            ("ToString", "toString"),
+            ("cout", "count"),
+            ("X", "x"),
+        ] {
             assert_eq!(most_similar(typed, names), Some(meant), "{typed}");
         }
     }

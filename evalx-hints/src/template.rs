@@ -41,7 +41,9 @@ impl Template {
             }
             let end = inside.find('}');
             match end.map(|end| &inside[..end]) {
-                Some(name) if !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') => {
+                Some(name)
+                    if !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') =>
+                {
                     parts.push(Part::Value(name.to_owned()));
                     rest = &inside[name.len() + 1..];
                 }
@@ -64,7 +66,9 @@ impl Template {
         for part in &self.parts {
             match part {
                 Part::Text(literal) => text.push_str(literal),
-                Part::Value(name) => push_value(&mut text, name, &value(name).filter(|value| !value.is_empty())?),
+                Part::Value(name) => {
+                    push_value(&mut text, name, &value(name).filter(|value| !value.is_empty())?);
+                }
                 Part::Optional(template) => {
                     if let Some(optional) = template.render(value) {
                         text.push_str(&optional);
@@ -76,6 +80,7 @@ impl Template {
     }
 
     /// The names of its values.
+    #[cfg(test)]
     pub(crate) fn values(&self) -> Vec<&str> {
         let mut names = Vec::new();
         for part in &self.parts {
@@ -124,7 +129,10 @@ mod tests {
 
     #[test]
     fn values_are_filled_in() {
-        assert_eq!(render("`{name}` {?in {function}?}is {?not {name}?}{ x }"), Some("`to'tal ` is not to'tal { x }".into()));
+        assert_eq!(
+            render("`{name}` {?in {function}?}is {?not {name}?}{ x }"),
+            Some("`to'tal ` is not to'tal { x }".into())
+        );
         assert_eq!(render("{function}"), None);
         assert!(render("{long}").unwrap().len() < 70);
         assert!(Template::parse("{?x").is_err());

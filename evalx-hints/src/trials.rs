@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
-use evalx_core::{HintProvider, HintRequest, Outcome, Phase, Signal};
+use evalx_core::{Hint, HintProvider, HintRequest, Outcome, Phase, Signal};
 
 use crate::builtin::{FILES, files};
 use crate::diagnostic::Diagnostic;
@@ -17,6 +17,7 @@ use crate::matching::Scene;
 use crate::rule::Rule;
 use crate::rulebook::{RuleBook, parse_rules};
 use crate::source::Source;
+use crate::template::Template;
 use crate::vocabulary::Vocabulary;
 
 fn none(what: &str, wrong: &[String]) {
@@ -24,7 +25,7 @@ fn none(what: &str, wrong: &[String]) {
 }
 
 /// Each file with its rules.
-fn rules() -> Vec<(&'static str, Rule)> {
+pub(crate) fn rules() -> Vec<(&'static str, Rule)> {
     let mut all = Vec::new();
     for file in FILES.iter().filter(|file| file.name != "words") {
         let name = format!("{}/{}.toml", file.folder, file.name);
@@ -104,7 +105,9 @@ fn endings() -> Vec<(Phase, Outcome)> {
     for code in [1, 2, 3, 101, 127, 126, 255] {
         all.push((Phase::Run, Outcome::Exited(code)));
     }
-    for signal in [Signal::SEGV, Signal::ABRT, Signal::FPE, Signal::ILL, Signal::KILL, Signal::TERM, Signal::PIPE] {
+    for signal in
+        [Signal::SEGV, Signal::ABRT, Signal::FPE, Signal::ILL, Signal::KILL, Signal::TERM, Signal::PIPE]
+    {
         all.push((Phase::Run, Outcome::Signaled(signal)));
     }
     for outcome in [
@@ -121,27 +124,94 @@ fn endings() -> Vec<(Phase, Outcome)> {
     all
 }
 
+/// What is said first about a rule's example, for each way it may have ended.
+pub(crate) fn explanations(engine: &HintEngine, folder: &str, rule: &Rule) -> Vec<Hint> {
+    let of_any_compiler = rule.tool.0.iter().any(|tool| tool == "compiler");
+    let language = if of_any_compiler { "fortran" } else { language_of(folder) };
+    let first = |(phase, outcome): (Phase, Outcome)| {
+        let request = HintRequest::new(language, phase)
+            .with_outcome(outcome)
+            .with_output(rule.example.as_bytes(), rule.example.as_bytes())
+            .with_source(&rule.source_file, rule.source.as_bytes());
+        engine.hints(&request).into_iter().next()
+    };
+    endings().into_iter().filter_map(first).collect()
+}
+
+/// What the engine itself knows, besides what patterns capture.
+const KNOWN: &[&str] = &[
+    "kind",
+    "message",
+    "function",
+    "file",
+    "source_file",
+    "code",
+    "line",
+    "import",
+    "foreign",
+    "foreign_member",
+    "package",
+    "module",
+    "similar",
+    "similar_member",
+    "similar_type",
+    "similar_keyword",
+    "shadowing",
+    "recursive",
+    "endless",
+    "after_dot",
+    "inside_call",
+    "at_column",
+    "call_at_column",
+    "in_type_position",
+    "in_type_position_go",
+    "extra_bracket",
+    "open_bracket",
+    "balanced",
+    "exit",
+    "signal",
+    "syscall",
+];
+
+#[test]
+fn texts_name_only_values_that_exist() {
+    let mut wrong = Vec::new();
+    for (_, rule) in rules() {
+        let patterns = [&rule.detail, &rule.line, &rule.before, &rule.program].into_iter().flatten();
+        let patterns: Vec<&String> = rule.message.0.iter().chain(patterns).collect();
+        let captured = |name: &str| {
+            let group = |pattern: &&String| {
+                pattern.contains(&format!("(?<{name}>"))
+                    || (2..=9).any(|n| pattern.contains(&format!("(?<{name}{n}>")))
+            };
+            patterns.iter().any(group)
+        };
+        let identifier = rule.identifier.clone().unwrap_or_default();
+        let texts = [&rule.title, &rule.explanation, &identifier].into_iter().chain(&rule.suggestion.0);
+        for text in texts {
+            for value in Template::parse(text).unwrap().values() {
+                if !captured(value) && !KNOWN.contains(&value) {
+                    wrong.push(format!("{}: {{{value}}}", rule.id));
+                }
+            }
+        }
+        let needs = rule.needs.0.iter().filter(|name| !captured(name) && !KNOWN.contains(&name.as_str()));
+        wrong.extend(needs.map(|name| format!("{}: needs {name}", rule.id)));
+    }
+    none("values that nothing gives", &wrong);
+}
+
 #[test]
 fn every_rule_explains_its_example() {
     let engine = HintEngine::new();
-    let endings = endings();
     let mut wrong = Vec::new();
     for (folder, rule) in rules() {
-        let language = language_of(folder);
         if rule.example.is_empty() && folder != "any" {
             wrong.push(format!("{}: it has no example", rule.id));
             continue;
         }
-        let explained: Vec<String> = endings
-            .iter()
-            .filter_map(|(phase, outcome)| {
-                let request = HintRequest::new(language, *phase)
-                    .with_outcome(outcome.clone())
-                    .with_output(rule.example.as_bytes(), rule.example.as_bytes())
-                    .with_source(&rule.source_file, rule.source.as_bytes());
-                engine.hints(&request).into_iter().next().map(|hint| hint.rule)
-            })
-            .collect();
+        let explained: Vec<String> =
+            explanations(&engine, folder, &rule).into_iter().map(|hint| hint.rule).collect();
         if !explained.contains(&rule.id) {
             let others: HashSet<_> = explained.into_iter().filter(|id| !id.starts_with("any/")).collect();
             wrong.push(format!("{}: its example is explained by {others:?}", rule.id));
@@ -159,10 +229,11 @@ fn rules_match_what_they_must_and_nothing_else() {
         let source = Source::new(rule.source.as_bytes());
         let scene = Scene { book, source: &source, source_file: "", facts: &[], documentation: None };
         let explained = |message: &String| {
-            let (kind, message) = match message.split_once(": ").filter(|(kind, _)| rule.kind.0.iter().any(|k| k == kind)) {
-                Some((kind, message)) => (kind, message),
-                None => (rule.kind.0.first().map_or("", String::as_str), message.as_str()),
-            };
+            let (kind, message) =
+                match message.split_once(": ").filter(|(kind, _)| rule.kind.0.iter().any(|k| k == kind)) {
+                    Some((kind, message)) => (kind, message),
+                    None => (rule.kind.0.first().map_or("", String::as_str), message.as_str()),
+                };
             let tool: &'static str = tool(rule.tool.0.first().map_or("", String::as_str));
             let mut diagnostic = Diagnostic::new(tool, kind, message);
             diagnostic.in_library = rule.in_library == Some(true);
@@ -186,10 +257,48 @@ fn rules_match_what_they_must_and_nothing_else() {
 /// The name of a tool as the parsers have it.
 fn tool(name: &str) -> &'static str {
     const TOOLS: &[&str] = &[
-        "gcc", "ld", "driver", "terminate", "glibc", "assert", "asan", "lsan", "tsan", "msan", "ubsan", "python",
-        "javac", "jvm", "java", "kotlinc", "node", "v8", "tsc", "csc", "rustc", "panic", "main-result", "go",
-        "go-panic", "go-fatal", "log", "ruby", "php", "bash", "command", "ghc", "haskell", "dotnet", "swiftc",
-        "errno", "swift", "perl", "lua", "supervisor", "end", "compiler",
+        "gcc",
+        "ld",
+        "driver",
+        "terminate",
+        "glibc",
+        "assert",
+        "asan",
+        "lsan",
+        "tsan",
+        "msan",
+        "ubsan",
+        "python",
+        "javac",
+        "jvm",
+        "java",
+        "kotlinc",
+        "node",
+        "v8",
+        "tsc",
+        "csc",
+        "rustc",
+        "panic",
+        "main-result",
+        "go",
+        "go-panic",
+        "go-fatal",
+        "log",
+        "ruby",
+        "php",
+        "bash",
+        "command",
+        "ghc",
+        "haskell",
+        "dotnet",
+        "swiftc",
+        "errno",
+        "swift",
+        "perl",
+        "lua",
+        "supervisor",
+        "end",
+        "compiler",
     ];
     TOOLS.iter().find(|tool| **tool == name).copied().unwrap_or_default()
 }

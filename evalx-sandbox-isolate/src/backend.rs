@@ -20,7 +20,7 @@ use crate::groups::Groups;
 use crate::installation::Installation;
 use crate::kit::Layers;
 use crate::lease::{ODD_PATH, State, is_plain};
-use crate::remains;
+use crate::remains::{self, Note};
 use crate::session::IsolateSession;
 use crate::starter;
 
@@ -95,7 +95,7 @@ impl IsolateSandbox {
             groups: trial.groups,
             first_owner: trial.first_owner,
             state,
-            pids: if on_v2 { None } else { starter::v1_folder() },
+            group_folders: if on_v2 { Vec::new() } else { starter::v1_folders() },
             readable: config.readable.iter().chain(&config.toolchains).cloned().collect(),
             path,
             range,
@@ -167,7 +167,25 @@ async fn attempt(
     let Some(lease) = remains::lease(state, range, installation).await? else {
         return Err(IsolateError::no_box(range).into());
     };
-    let number = lease.number;
+    // Whoever finds this process dead knows by the note that there is something.
+    let note = Note::new(installation.program.clone(), Vec::new());
+    let path = lease.folder.clone();
+    let refuse =
+        |source| IsolateError::Host { what: "what belongs to a box can't be noted in", path, source };
+    note.write(&lease).map_err(refuse)?;
+    let found = find_groups(installation, lease.number, wanted).await;
+    let removed = remains::remove(&lease, installation).await;
+    // What went wrong before says more.
+    let found = found?;
+    removed?;
+    Ok(found)
+}
+
+async fn find_groups(
+    installation: &Installation,
+    number: u32,
+    wanted: ControlGroups,
+) -> Result<(Trial, Option<String>), IsolateError> {
     let refusal = if wanted == ControlGroups::Off {
         "they are turned off by the configuration".to_owned()
     } else {
@@ -178,7 +196,7 @@ async fn attempt(
         }
     };
     if wanted == ControlGroups::Required {
-        return Err(IsolateError::NoGroups(refusal).into());
+        return Err(IsolateError::NoGroups(refusal));
     }
     Ok((trial(installation, number, false).await?, Some(refusal)))
 }

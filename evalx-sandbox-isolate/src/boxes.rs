@@ -11,13 +11,15 @@
 //! All of that is done by tasks that [`shut_down`](Boxes::shut_down) waits for.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use evalx_core::{Limits, Result};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 
@@ -26,11 +28,11 @@ use crate::error::IsolateError;
 use crate::files::Owner;
 use crate::groups::Groups;
 use crate::installation::Installation;
-use crate::keeper::{Keeper, Stopped};
 use crate::kit::Kit;
 use crate::lease::{Lease, State};
 use crate::remains::{self, Note};
 use crate::starter::{self, Starter};
+use crate::tenancy::{Tenancy, UsedBox};
 use crate::work::{Work, unmount_below};
 
 /// How long a number may be waited for that other processes have.
@@ -47,8 +49,8 @@ pub(crate) struct Common {
     /// The user of box 0.
     pub(crate) first_owner: Owner,
     pub(crate) state: State,
-    /// Where pids groups are made, on cgroup v1.
-    pub(crate) pids: Option<PathBuf>,
+    /// Where groups of boxes are made, on cgroup v1.
+    pub(crate) group_folders: Vec<PathBuf>,
     pub(crate) readable: Vec<PathBuf>,
     /// Where bare names are looked up.
     pub(crate) path: Vec<PathBuf>,
@@ -66,25 +68,6 @@ pub(crate) struct ReadyBox {
     pub(crate) owner: Owner,
 }
 
-/// A box with a session in it.
-#[derive(Debug)]
-pub(crate) struct UsedBox {
-    pub(crate) ready: ReadyBox,
-    pub(crate) work: Work,
-    /// Something went wrong that isolate did not expect.
-    pub(crate) broken: bool,
-}
-
-/// What a session and a shutdown both have in hand.
-#[derive(Debug)]
-pub(crate) struct Tenancy {
-    number: u64,
-    boxes: Arc<Boxes>,
-    used: Mutex<Option<UsedBox>>,
-    keeper: Mutex<Option<Keeper>>,
-    _permit: OwnedSemaphorePermit,
-}
-
 /// The boxes of one sandbox.
 #[derive(Debug)]
 pub(crate) struct Boxes {
@@ -96,10 +79,12 @@ pub(crate) struct Boxes {
     tenancies: Mutex<HashMap<u64, std::sync::Weak<Tenancy>>>,
     next: AtomicU64,
     closing: AtomicBool,
-    pub(crate) tasks: TaskTracker,
+    tasks: TaskTracker,
+    /// Where tasks run, whoever begins them: a session may be dropped anywhere.
+    runtime: Handle,
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Each holder leaves it whole, whatever happens then.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -116,19 +101,25 @@ impl Boxes {
             next: AtomicU64::new(0),
             closing: AtomicBool::new(false),
             tasks: TaskTracker::new(),
+            runtime: Handle::current(),
         });
         boxes.warm();
         boxes
     }
 
-    fn is_closing(&self) -> bool {
+    /// Begins a task that a shutdown waits for.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        drop(self.tasks.spawn_on(task, &self.runtime));
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::SeqCst)
     }
 
     /// Makes spare boxes behind, until as many are leased as are kept.
     fn warm(self: &Arc<Self>) {
         let boxes = Arc::clone(self);
-        self.tasks.spawn(async move {
+        self.spawn(async move {
             while boxes.leased.load(Ordering::SeqCst) < boxes.common.spares && !boxes.is_closing() {
                 match boxes.make().await {
                     Ok(Some(made)) => boxes.shelve(made).await,
@@ -173,14 +164,9 @@ impl Boxes {
                 );
             }
         };
-        let tenancy = Arc::new(Tenancy {
-            number: self.next.fetch_add(1, Ordering::Relaxed),
-            boxes: Arc::clone(self),
-            used: Mutex::new(Some(UsedBox { ready, work, broken: false })),
-            keeper: Mutex::default(),
-            _permit: permit,
-        });
-        locked(&self.tenancies).insert(tenancy.number, Arc::downgrade(&tenancy));
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let tenancy = Arc::new(Tenancy::new(number, Arc::clone(self), UsedBox::new(ready, work), permit));
+        locked(&self.tenancies).insert(number, Arc::downgrade(&tenancy));
         // The shutdown either sees it in the list or is seen here.
         if self.is_closing() {
             tenancy.end();
@@ -194,7 +180,7 @@ impl Boxes {
     async fn lease_and_make(self: &Arc<Self>) -> Result<ReadyBox, IsolateError> {
         let (sender, receiver) = oneshot::channel();
         let boxes = Arc::clone(self);
-        self.tasks.spawn(async move {
+        self.spawn(async move {
             let result = boxes.make_patiently(&sender).await;
             if let Err(Ok(made)) = sender.send(result) {
                 boxes.shelve(made).await;
@@ -257,8 +243,13 @@ impl Boxes {
         }
     }
 
+    /// Forgets a tenancy that has ended.
+    pub(crate) fn forget(&self, number: u64) {
+        locked(&self.tenancies).remove(&number);
+    }
+
     /// Makes a used box ready again, or throws it away.
-    async fn renew(&self, used: UsedBox) {
+    pub(crate) async fn renew(&self, used: UsedBox) {
         let UsedBox { ready, work, broken } = used;
         let number = ready.lease.number;
         let removed = work.remove();
@@ -286,7 +277,7 @@ impl Boxes {
 
     fn throw_away_behind(self: &Arc<Self>, ready: ReadyBox) {
         let boxes = Arc::clone(self);
-        self.tasks.spawn(async move { boxes.throw_away(ready).await });
+        self.spawn(async move { boxes.throw_away(ready).await });
     }
 
     /// Ends every session, and removes every box.
@@ -310,13 +301,13 @@ impl Common {
     async fn make(&self, lease: Lease) -> Result<ReadyBox, IsolateError> {
         let number = lease.number;
         let owner = self.owner(number);
-        let pids = self.pids.as_ref().map(|folder| starter::v1_group(folder, number));
+        let groups = starter::v1_groups(&self.group_folders, number);
         let host = |what, path: PathBuf| move |source| IsolateError::Host { what, path, source };
-        let note = Note { program: self.installation.program.clone(), pids: pids.clone() };
+        let note = Note::new(self.installation.program.clone(), groups.clone());
         note.write(&lease).map_err(host("what belongs to a box can't be noted in", lease.folder.clone()))?;
-        let starter = match pids {
-            Some(group) => {
-                Starter::counted(group.clone()).map_err(host("a control group can't be made at", group))?
+        let starter = match groups.first().cloned() {
+            Some(first) => {
+                Starter::counted(groups).map_err(host("a control group can't be made at", first))?
             }
             None => Starter::Plain { group: None },
         };
@@ -339,7 +330,7 @@ impl Common {
                 }
             }
             Err(error) => {
-                drop(starter);
+                let _ = tokio::task::spawn_blocking(move || drop(starter)).await;
                 // The error that led here says more than one of this.
                 let _ = unmount_below(&lease.folder);
                 Err(refuse(error))
@@ -370,63 +361,11 @@ impl Common {
     /// Removes a box and all that belongs to it, then lets go of its number.
     async fn remove(&self, ready: ReadyBox) {
         let ReadyBox { lease, starter, .. } = ready;
-        drop(starter);
+        // Its thread is waited for. It can't have panicked, which is all that could go wrong.
+        let _ = tokio::task::spawn_blocking(move || drop(starter)).await;
         // It would be found and removed by the next who leases the number.
         if let Err(error) = remains::remove(&lease, &self.installation).await {
             tracing::warn!(number = lease.number, %error, "a box can't be removed");
         }
-    }
-}
-
-impl Tenancy {
-    pub(crate) fn common(&self) -> &Common {
-        &self.boxes.common
-    }
-
-    /// Does something with the box, unless the sandbox was shut down.
-    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut UsedBox) -> T) -> Result<T, IsolateError> {
-        locked(&self.used).as_mut().map(work).ok_or(IsolateError::ShutDown)
-    }
-
-    pub(crate) fn tasks(&self) -> &TaskTracker {
-        &self.boxes.tasks
-    }
-
-    /// The run that is under way or has ended last.
-    pub(crate) fn keeper(&self) -> Option<Keeper> {
-        locked(&self.keeper).clone()
-    }
-
-    /// Notes a run that has begun. If the sandbox is closing, it is stopped.
-    pub(crate) fn keep(&self, keeper: &Keeper) {
-        *locked(&self.keeper) = Some(keeper.clone());
-        if self.boxes.is_closing() {
-            keeper.stop(Stopped::Abandoned);
-        }
-    }
-
-    /// Stops what runs, and makes the box ready for others behind.
-    pub(crate) fn end(&self) {
-        let used = locked(&self.used).take();
-        locked(&self.boxes.tenancies).remove(&self.number);
-        let keeper = self.keeper();
-        if let Some(keeper) = &keeper {
-            keeper.stop(Stopped::Abandoned);
-        }
-        if let Some(used) = used {
-            let boxes = Arc::clone(&self.boxes);
-            self.boxes.tasks.spawn(async move {
-                if let Some(keeper) = keeper {
-                    keeper.ended().await;
-                }
-                boxes.renew(used).await;
-            });
-        }
-    }
-}
-
-impl Drop for Tenancy {
-    fn drop(&mut self) {
-        self.end();
     }
 }

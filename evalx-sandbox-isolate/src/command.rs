@@ -58,14 +58,18 @@ impl Environment {
 
 const FATAL_TO_STDERR: &str = "LIBC_FATAL_STDERR_";
 
+/// How far isolate's clock is behind ours: it counts from before the program
+/// was let go, and would stop one that has not reached its limit.
+const BEHIND: Duration = Duration::from_millis(50);
+
 /// The limits, as far as isolate holds them. `groups` is whether it makes
 /// control groups, `counted` whether processes are counted elsewhere.
 pub(crate) fn limits(limits: &Limits, groups: bool, counted: bool) -> Vec<String> {
     let kib = |bytes: u64| bytes.div_ceil(1 << 10);
     let memory = if groups { "--cg-mem" } else { "--mem" };
     vec![
-        format!("--time={}", seconds(limits.cpu_time)),
-        format!("--wall-time={}", seconds(limits.wall_time)),
+        format!("--time={}", seconds(limits.cpu_time + BEHIND)),
+        format!("--wall-time={}", seconds(limits.wall_time + BEHIND)),
         format!("{memory}={}", kib(limits.memory.as_u64())),
         format!("--stack={}", kib(limits.stack.as_u64())),
         format!("--fsize={}", kib(limits.disk.as_u64())),
@@ -105,8 +109,8 @@ mod tests {
             .with_cpu_time(Duration::from_millis(1))
             .with_wall_time(Duration::from_micros(1500));
         let arguments = limits(&least, true, true);
-        assert!(arguments.contains(&"--time=0.001".to_owned()), "{arguments:?}");
-        assert!(arguments.contains(&"--wall-time=0.002".to_owned()), "{arguments:?}");
+        assert!(arguments.contains(&"--time=0.051".to_owned()), "{arguments:?}");
+        assert!(arguments.contains(&"--wall-time=0.052".to_owned()), "{arguments:?}");
         assert!(arguments.contains(&"--processes".to_owned()), "{arguments:?}");
         assert!(arguments.contains(&"--cg-mem=262144".to_owned()), "{arguments:?}");
         let arguments = limits(&least, false, false);

@@ -88,7 +88,7 @@ fn open(path: &Path) -> io::Result<OwnedFd> {
 
 /// isolate handles the alarm of its timer from the moment at which it begins
 /// to watch, and never before.
-fn keeps_time(isolate: Pid) -> bool {
+pub(crate) fn keeps_time(isolate: Pid) -> bool {
     let status = fs::read_to_string(format!("/proc/{isolate}/status")).unwrap_or_default();
     let handled = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
     let handled = handled.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);

@@ -26,6 +26,16 @@ pub(crate) struct Figures {
     pub(crate) oom_kills: u64,
 }
 
+impl Figures {
+    /// Without the CPU time that was used before.
+    pub(crate) fn without(self, before: Duration) -> Self {
+        let cpu_time = self.cpu_time.saturating_sub(before);
+        let ns = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let (user_time, system_time) = divide(cpu_time, ns(self.user_time), ns(self.system_time));
+        Self { cpu_time, user_time, system_time, ..self }
+    }
+}
+
 impl Groups {
     /// From the text of `/proc/self/cgroup` as a program in box `number` saw
     /// it; `None` if that program was in no group of isolate's.

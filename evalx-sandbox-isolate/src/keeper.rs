@@ -22,14 +22,17 @@ use nix::unistd::Pid;
 use tokio::process::Child;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
-use tokio_util::task::TaskTracker;
 
-use crate::gate::GateEnd;
+use crate::boxes::Boxes;
+use crate::gate::{self, GateEnd};
 use crate::groups::Groups;
 
 /// How often isolate is told again to stop: it may be told at the one moment
 /// at which it does not hear.
 const AGAIN: Duration = Duration::from_millis(2);
+
+/// How long isolate may take to be ready to be stopped.
+const UNREADY: Duration = Duration::from_secs(10);
 
 /// How long it takes at least until it pays to look again.
 const SOON: Duration = Duration::from_millis(1);
@@ -70,6 +73,8 @@ pub(crate) struct End {
     pub(crate) status: Option<ExitStatus>,
     /// From the opening of the gate to isolate's end.
     pub(crate) wall_time: Duration,
+    /// CPU time that the box's groups had counted before.
+    pub(crate) setting_up: Duration,
 }
 
 enum Order {
@@ -88,11 +93,7 @@ pub(crate) struct Keeper {
 impl Keeper {
     /// Watches over a child that is `isolate --run`. The program's stderr comes
     /// with the opening of the gate, if isolate gets that far.
-    pub(crate) fn watch(
-        child: Child,
-        bounds: Bounds,
-        tasks: &TaskTracker,
-    ) -> (Self, oneshot::Receiver<OwnedFd>) {
+    pub(crate) fn watch(child: Child, bounds: Bounds, boxes: &Boxes) -> (Self, oneshot::Receiver<OwnedFd>) {
         // Unbounded, but a caller sends an order for each control it was sent,
         // which is bounded, and one more.
         let (orders, receiver) = mpsc::unbounded_channel();
@@ -106,10 +107,12 @@ impl Keeper {
             stopped: Arc::clone(&stopped),
             stderr: Some(stderr),
             stopping: false,
+            stopping_since: None,
             next: Instant::now(),
             opened: None,
+            setting_up: Duration::ZERO,
         };
-        tasks.spawn(async move {
+        boxes.spawn(async move {
             let end = task.attend().await;
             // Nobody waits for it if the session is gone.
             let _ = sender.send(Some(end));
@@ -142,7 +145,7 @@ impl Keeper {
         let mut end = self.end.clone();
         let ended = end.wait_for(Option::is_some).await.ok().and_then(|end| *end);
         // There is none only if the runtime ends, and all with it.
-        ended.unwrap_or(End { status: None, wall_time: Duration::ZERO })
+        ended.unwrap_or(End { status: None, wall_time: Duration::ZERO, setting_up: Duration::ZERO })
     }
 }
 
@@ -188,10 +191,13 @@ struct Task {
     /// Who waits for the program's stderr.
     stderr: Option<oneshot::Sender<OwnedFd>>,
     stopping: bool,
+    stopping_since: Option<Instant>,
     /// When to look again.
     next: Instant,
     /// When the program was let go.
     opened: Option<Instant>,
+    /// CPU time that was counted before.
+    setting_up: Duration,
 }
 
 impl Task {
@@ -203,7 +209,7 @@ impl Task {
                 biased;
                 status = self.run.0.wait() => {
                     let wall_time = self.opened.map_or(Duration::ZERO, |opened| opened.elapsed());
-                    return End { status: status.ok(), wall_time };
+                    return End { status: status.ok(), wall_time, setting_up: self.setting_up };
                 }
                 Some(order) = self.orders.recv() => match order {
                     Order::Stop => self.stopping = true,
@@ -216,10 +222,20 @@ impl Task {
                 }
             }
             if self.stopping {
-                self.run.interrupt();
-                self.next = Instant::now() + AGAIN;
+                self.interrupt();
             }
         }
+    }
+
+    /// Asks isolate to stop, once it is ready for that: before it keeps time, it
+    /// takes a signal as a failure of its own.
+    fn interrupt(&mut self) {
+        let since = *self.stopping_since.get_or_insert_with(Instant::now);
+        let is_ready = self.opened.is_some() || self.run.pid().is_some_and(gate::keeps_time);
+        if is_ready || since.elapsed() >= UNREADY {
+            self.run.interrupt();
+        }
+        self.next = Instant::now() + AGAIN;
     }
 
     /// Does what is due, and says when to look again.
@@ -240,6 +256,9 @@ impl Task {
     /// Lets the program go, once isolate is ready for it.
     fn open(&mut self) {
         let Some(pid) = self.run.pid() else { return };
+        // Mounts and the like, which isolate makes as a member of the group:
+        // the program has not begun to run.
+        self.setting_up = self.cpu_time().unwrap_or_default();
         match self.bounds.gate.open_for(pid) {
             Ok(None) => self.next = Instant::now() + SOON,
             Ok(Some(stderr)) => {
@@ -271,8 +290,13 @@ impl Task {
 
     /// What is left of the CPU time, if that can be known.
     fn left_of_cpu(&self) -> Option<Duration> {
-        let used = self.bounds.groups.as_ref()?.cpu_time(self.bounds.number)?;
+        let used = self.cpu_time()?.saturating_sub(self.setting_up);
         Some(self.bounds.cpu_time.saturating_sub(used))
+    }
+
+    /// What the box's groups have counted, if there are any.
+    fn cpu_time(&self) -> Option<Duration> {
+        self.bounds.groups.as_ref()?.cpu_time(self.bounds.number)
     }
 
     fn signal(&self, number: i32) {

@@ -15,7 +15,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 
 /// Folders of the host's root that hold programs and libraries.
-const PROGRAM_FOLDERS: [&str; 7] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"];
+const PROGRAM_FOLDERS: [&str; 8] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "var/lib/ghc"];
 
 /// What of `/etc` and `/var` toolchains need; the rest of the host's
 /// configuration is nobody's business. Names ending in `*` are prefixes.

@@ -4,6 +4,9 @@
 //! is there while something belongs to the box. The kernel lets go of the lock
 //! when the holder dies, whatever it dies of: a number that can be locked and
 //! has a folder is what a dead process left behind.
+//!
+//! Who keeps state in a folder of their own locks the number in the default one
+//! as well, so that no two use the same box, wherever their state is.
 
 use std::fs::{self, File};
 use std::io;
@@ -19,7 +22,11 @@ const DEFAULT_STATE_FOLDER: &str = "/run/evalx/isolate";
 
 /// The folder of locks, and of one folder for each box in use.
 #[derive(Clone, Debug)]
-pub(crate) struct State(PathBuf);
+pub(crate) struct State {
+    folder: PathBuf,
+    /// The default folder, where this is another and that one can be had.
+    common: Option<PathBuf>,
+}
 
 /// A box number, locked until dropped.
 #[derive(Debug)]
@@ -27,36 +34,51 @@ pub(crate) struct Lease {
     pub(crate) number: u32,
     /// Where what belongs to the box is; not made yet.
     pub(crate) folder: PathBuf,
-    _lock: Flock<File>,
+    _locks: Vec<Flock<File>>,
 }
 
 impl State {
     pub(crate) fn open(folder: Option<&Path>) -> Result<Self, IsolateError> {
-        let folder = folder.map_or_else(|| PathBuf::from(DEFAULT_STATE_FOLDER), Path::to_owned);
-        match make_private(&folder).and_then(|()| plain(&folder)) {
-            Ok(folder) => Ok(Self(folder)),
-            Err(source) => Err(IsolateError::State { what: "could not make it private", folder, source }),
-        }
+        let default = make_private(Path::new(DEFAULT_STATE_FOLDER));
+        let Some(folder) = folder else {
+            return match default {
+                Ok(folder) => Ok(Self { folder, common: None }),
+                Err(source) => Err(Self::unfit(DEFAULT_STATE_FOLDER.into(), source)),
+            };
+        };
+        let folder = make_private(folder).map_err(|source| Self::unfit(folder.to_owned(), source))?;
+        Ok(Self { common: default.ok().filter(|default| *default != folder), folder })
+    }
+
+    fn unfit(folder: PathBuf, source: io::Error) -> IsolateError {
+        IsolateError::State { what: "could not make it private", folder, source }
     }
 
     /// The lease of this number; `None` if somebody has it.
     pub(crate) fn lease(&self, number: u32) -> Result<Option<Lease>, IsolateError> {
-        let refuse = |source| IsolateError::State {
-            what: "could not lock a box number",
-            folder: self.0.clone(),
-            source,
-        };
-        let lock = lock(&self.0.join(format!("{number}.lock"))).map_err(refuse)?;
-        Ok(lock.map(|lock| Lease { number, folder: self.folder(number), _lock: lock }))
+        let mut locks = Vec::new();
+        // Everybody takes the common lock first.
+        for folder in self.common.iter().chain([&self.folder]) {
+            match lock(&folder.join(format!("{number}.lock"))) {
+                Ok(Some(lock)) => locks.push(lock),
+                Ok(None) => return Ok(None),
+                Err(source) => {
+                    let (what, folder) = ("could not lock a box number", folder.clone());
+                    return Err(IsolateError::State { what, folder, source });
+                }
+            }
+        }
+        Ok(Some(Lease { number, folder: self.folder(number), _locks: locks }))
     }
 
-    fn folder(&self, number: u32) -> PathBuf {
-        self.0.join(number.to_string())
+    /// Where what belongs to a box is.
+    pub(crate) fn folder(&self, number: u32) -> PathBuf {
+        self.folder.join(number.to_string())
     }
 
     /// The numbers that have a folder, whether somebody has them or not.
     pub(crate) fn used(&self) -> Vec<u32> {
-        let entries = fs::read_dir(&self.0).into_iter().flatten().flatten();
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
         entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
     }
 }
@@ -69,8 +91,9 @@ impl Lease {
 }
 
 /// Makes a folder that only this user can look into, or checks that it is one:
-/// somebody else may have been first.
-fn make_private(folder: &Path) -> io::Result<()> {
+/// somebody else may have been first. Its path without symlinks, which isolate's
+/// rules and the kernel's list of mounts must be able to hold as it is.
+fn make_private(folder: &Path) -> io::Result<PathBuf> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let data = fs::symlink_metadata(folder)?;
     if !data.is_dir() {
@@ -79,12 +102,6 @@ fn make_private(folder: &Path) -> io::Result<()> {
     if data.uid() != Uid::effective().as_raw() || data.mode() & 0o022 != 0 {
         return Err(io::Error::other("it belongs to somebody else, or others can write to it"));
     }
-    Ok(())
-}
-
-/// The path without symlinks, which isolate's rules and the kernel's list of
-/// mounts must be able to hold as it is.
-fn plain(folder: &Path) -> io::Result<PathBuf> {
     let path = fs::canonicalize(folder)?;
     if is_plain(&path) { Ok(path) } else { Err(io::Error::other(ODD_PATH)) }
 }
@@ -120,25 +137,29 @@ fn lock(path: &Path) -> io::Result<Option<Flock<File>>> {
 mod tests {
     use super::*;
 
+    /// A number that no sandbox on this machine uses: others are locked for all.
+    const FREE: u32 = 999_990;
+
     #[test]
     fn a_number_is_leased_once() {
         let folder = tempfile::tempdir().expect("a folder is made");
         let state = State::open(Some(folder.path())).expect("it is private");
-        let lease = state.lease(3).expect("it can be locked").expect("nobody has it");
-        assert!(state.lease(3).expect("it can be asked for").is_none());
-        assert!(state.lease(4).expect("it can be locked").is_some());
+        let lease = state.lease(FREE).expect("it can be locked").expect("nobody has it");
+        assert!(state.lease(FREE).expect("it can be asked for").is_none());
+        assert!(state.lease(FREE + 1).expect("it can be locked").is_some());
         assert!(!lease.is_stale());
         drop(lease);
-        assert!(state.lease(3).expect("it can be locked").is_some());
+        assert!(state.lease(FREE).expect("it can be locked").is_some());
     }
 
     #[test]
     fn what_the_dead_left_is_found() {
+        const ANOTHER: u32 = FREE + 5;
         let folder = tempfile::tempdir().expect("a folder is made");
         let state = State::open(Some(folder.path())).expect("it is private");
-        fs::create_dir(folder.path().join("7")).expect("a folder is made");
-        assert_eq!(state.used(), [7]);
-        assert!(state.lease(7).expect("it can be locked").expect("nobody has it").is_stale());
+        fs::create_dir(folder.path().join(ANOTHER.to_string())).expect("a folder is made");
+        assert_eq!(state.used(), [ANOTHER]);
+        assert!(state.lease(ANOTHER).expect("it can be locked").expect("nobody has it").is_stale());
     }
 
     #[test]

@@ -4,9 +4,10 @@
 //! The folder of a box holds a note of what belongs to it elsewhere. It is
 //! written before any of that is made, and removed after all of it is.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,32 +27,57 @@ const INTERVAL: Duration = Duration::from_millis(2);
 
 const NOTE: &str = "note";
 
-/// What belongs to a box outside its folder.
+/// Whose a box is, and what belongs to it outside its folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Note {
+    /// The process that has it: its pid and its start, which tell it from others.
+    host: String,
     /// The isolate that made it.
-    pub(crate) program: PathBuf,
-    /// Its group in the v1 hierarchy of pids.
-    pub(crate) pids: Option<PathBuf>,
+    program: PathBuf,
+    /// Its groups in v1 hierarchies.
+    groups: Vec<PathBuf>,
 }
 
 impl Note {
+    /// A note of this process.
+    pub(crate) fn new(program: PathBuf, groups: Vec<PathBuf>) -> Self {
+        let host = identity(std::process::id()).unwrap_or_default();
+        Self { host, program, groups }
+    }
+
     /// Makes the box's folder, with the note in it.
     pub(crate) fn write(&self, lease: &Lease) -> io::Result<()> {
         fs::create_dir(&lease.folder)?;
-        let pids = self.pids.as_deref().unwrap_or(Path::new(""));
-        let text = [self.program.as_os_str().as_bytes(), pids.as_os_str().as_bytes()].join(&b'\n');
-        fs::write(lease.folder.join(NOTE), text)
+        let paths =
+            std::iter::once(&self.program).chain(&self.groups).map(|path| path.as_os_str().as_bytes());
+        let lines: Vec<&[u8]> = std::iter::once(self.host.as_bytes()).chain(paths).collect();
+        fs::write(lease.folder.join(NOTE), lines.join(&b'\n'))
     }
 
     /// Of a process that died while it wrote the note, nothing is elsewhere yet.
-    fn read(lease: &Lease) -> Option<Self> {
-        let text = fs::read(lease.folder.join(NOTE)).ok()?;
-        let (program, pids) = text.split_at(text.iter().position(|byte| *byte == b'\n')?);
-        let path = |bytes: &[u8]| PathBuf::from(std::ffi::OsString::from_vec(bytes.to_vec()));
-        let pids = Some(path(&pids[1..])).filter(|path| !path.as_os_str().is_empty());
-        Some(Self { program: path(program), pids })
+    fn read(folder: &Path) -> Option<Self> {
+        let text = fs::read(folder.join(NOTE)).ok()?;
+        let mut lines = text.split(|byte| *byte == b'\n');
+        let host = String::from_utf8_lossy(lines.next()?).into_owned();
+        let mut paths = lines.map(|path| PathBuf::from(OsStr::from_bytes(path)));
+        Some(Self { host, program: paths.next()?, groups: paths.collect() })
     }
+
+    /// Whether the process that has the box is still there.
+    fn host_lives(&self) -> bool {
+        let pid = self.host.split(' ').next().and_then(|pid| pid.parse().ok());
+        pid.and_then(identity).is_some_and(|identity| identity == self.host)
+    }
+}
+
+/// A process's pid and the time of its start; `None` of one that is dead.
+fn identity(pid: u32) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may hold anything; behind it, the state is the
+    // first field and the start the 20th.
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    let state = fields.next()?;
+    if state == "Z" { None } else { fields.nth(18).map(|start| format!("{pid} {start}")) }
 }
 
 /// The lease of the first number of a range that nobody has, with nothing of a
@@ -74,9 +100,29 @@ pub(crate) async fn lease(
 /// Removes what dead processes have left, whatever numbers they used.
 pub(crate) async fn sweep(state: &State, installation: &Installation) {
     for number in state.used() {
-        if let Ok(Some(lease)) = state.lease(number) {
+        if let Some(lease) = lease_of_the_dead(state, number).await {
             bury(&lease, installation).await;
         }
+    }
+}
+
+/// The lease of a number, unless somebody lives who has it. A child that a dead
+/// process had forked, and that has not executed isolate yet, holds the lock
+/// for it until it has.
+async fn lease_of_the_dead(state: &State, number: u32) -> Option<Lease> {
+    let deadline = Instant::now() + DYING;
+    loop {
+        match state.lease(number) {
+            Ok(Some(lease)) => return Some(lease),
+            Ok(None) if Instant::now() < deadline => {
+                let note = Note::read(&state.folder(number))?;
+                if note.host_lives() {
+                    return None;
+                }
+            }
+            _ => return None,
+        }
+        sleep(INTERVAL).await;
     }
 }
 
@@ -100,31 +146,42 @@ async fn bury(lease: &Lease, installation: &Installation) -> bool {
 /// Ends and removes all that belongs to a box, the folder last.
 pub(crate) async fn remove(lease: &Lease, installation: &Installation) -> Result<(), IsolateError> {
     let number = lease.number;
-    if let Some(note) = Note::read(lease) {
+    if let Some(note) = Note::read(&lease.folder) {
         end_processes(&note.program, number).await?;
-        if let Some(group) = note.pids.filter(|group| starter::is_v1_group(group, number)) {
-            starter::remove_group(&group);
-        }
+        let groups: Vec<PathBuf> =
+            note.groups.into_iter().filter(|group| starter::is_v1_group(group, number)).collect();
+        blocking(lease, move || groups.iter().try_for_each(|group| starter::remove_group(group))).await?;
         let installation = Installation { program: note.program, ..installation.clone() };
         clean_up(&installation, number).await?;
     }
     let folder = lease.folder.clone();
-    let removed = tokio::task::spawn_blocking(move || unmount_below(&folder)).await;
-    removed.map_err(io::Error::other).and_then(|removed| removed).map_err(|source| IsolateError::Host {
-        what: "a box can't be removed from",
-        path: lease.folder.clone(),
-        source,
-    })
+    blocking(lease, move || unmount_below(&folder)).await
+}
+
+/// Removes something on a thread for that.
+async fn blocking(
+    lease: &Lease,
+    remove: impl FnOnce() -> io::Result<()> + Send + 'static,
+) -> Result<(), IsolateError> {
+    let removed =
+        tokio::task::spawn_blocking(remove).await.map_err(io::Error::other).and_then(|removed| removed);
+    let (what, path) = ("can't remove all that belongs to", lease.folder.clone());
+    removed.map_err(|source| IsolateError::Host { what, path, source })
 }
 
 /// isolate 2 wants to be told whether a box has groups, and refuses what is
-/// not so; where it has no groups at all, it can't be asked for them.
+/// not so; where it has no groups at all, it can't be asked for them. And what
+/// was killed may still be in them.
 async fn clean_up(installation: &Installation, number: u32) -> Result<(), IsolateError> {
-    let with = installation.clean_up(number, true).await;
-    let without = installation.clean_up(number, false).await;
-    match (with, without) {
-        (Err(_), Err(error)) => Err(error),
-        _ => Ok(()),
+    let deadline = Instant::now() + DYING;
+    loop {
+        let with = installation.clean_up(number, true).await;
+        let without = installation.clean_up(number, false).await;
+        match (with, without) {
+            (Err(_), Err(error)) if Instant::now() >= deadline => return Err(error),
+            (Err(_), Err(_)) => sleep(INTERVAL).await,
+            _ => return Ok(()),
+        }
     }
 }
 
@@ -158,4 +215,18 @@ fn processes(program: &Path, number: u32) -> Vec<i32> {
     };
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_living_are_told_from_the_dead() {
+        let own = Note::new(PathBuf::from("/bin/isolate"), Vec::new());
+        assert!(own.host_lives());
+        for host in ["", "1", "x y", &format!("{} 1", std::process::id()), "4294967295 1"] {
+            assert!(!Note { host: host.to_owned(), ..own.clone() }.host_lives(), "{host}");
+        }
+    }
 }

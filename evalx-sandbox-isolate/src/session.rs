@@ -4,7 +4,6 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, PipeReader, Read};
 use std::os::fd::OwnedFd;
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -13,12 +12,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use evalx_core::{
     Artifact, ArtifactFile, ByteSize, Error, ErrorKind, FileContents, Result, SandboxPath, Session,
-    SessionSpec, Signal, Step, StepIo, StepReport,
+    SessionSpec, Step, StepIo, StepReport,
 };
 use tokio::process::Command;
 use tokio::sync::oneshot;
 
-use crate::boxes::Tenancy;
 use crate::command::{self, Environment};
 use crate::error::IsolateError;
 use crate::files::{self, Owner};
@@ -28,6 +26,7 @@ use crate::meta::{LONGEST_META, Meta};
 use crate::program::{self, View};
 use crate::report::{Seen, report};
 use crate::streams::{Ends, Host};
+use crate::tenancy::Tenancy;
 
 /// One session in one box.
 pub(crate) struct IsolateSession {
@@ -101,7 +100,7 @@ impl IsolateSession {
             ));
             environment.pass_on(&mut command);
             command.arg(Gate::argument());
-            command.args(["--special-files", "--silent", "--run", "--"]).arg(program).args(&step.arguments);
+            command.args(["--silent", "--run", "--"]).arg(program).args(&step.arguments);
             Ok(command)
         })?
     }
@@ -136,7 +135,7 @@ impl IsolateSession {
             let program = common.installation.program.clone();
             let start = |source| IsolateError::Start { program, source };
             let child = ready.starter.start(command).map_err(start)?;
-            let (keeper, gate) = Keeper::watch(child, bounds, self.tenancy.tasks());
+            let (keeper, gate) = Keeper::watch(child, bounds, self.tenancy.boxes());
             Ok((Begun { keeper, words, number: ready.lease.number, refused }, gate))
         })??;
         self.tenancy.keep(&begun.keeper);
@@ -159,7 +158,7 @@ impl IsolateSession {
             }
             Ok(Seen {
                 meta,
-                figures,
+                figures: figures.map(|figures| figures.without(end.setting_up)),
                 wall_time: end.wall_time,
                 stopped,
                 space: used.work.space().map_err(IsolateError::Files)?,
@@ -174,13 +173,8 @@ impl IsolateSession {
 
 /// Whether isolate saw the run to its end, whatever that was.
 fn has_run(status: Option<ExitStatus>, stopped: Option<Stopped>) -> bool {
-    match (status, stopped) {
-        // A program that can't be let go is never run.
-        (_, Some(Stopped::Gate)) | (None, _) => false,
-        // Told to stop before it heeds that, isolate ends before it has started anything.
-        (Some(status), Some(_)) if status.signal() == Some(Signal::TERM.number()) => true,
-        (Some(status), _) => matches!(status.code(), Some(0 | 1)),
-    }
+    // A program that can't be let go is never run.
+    stopped != Some(Stopped::Gate) && matches!(status.and_then(|status| status.code()), Some(0 | 1))
 }
 
 /// The meta file of a box's last run.

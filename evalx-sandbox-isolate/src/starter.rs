@@ -6,7 +6,9 @@
 //! v2 isolate's own group of the box can have that controller. On v1 a process
 //! belongs to another group in each hierarchy, and isolate leaves that of pids
 //! alone: runs are started by a thread that is in a group of ours, and are born
-//! there. Moving each of them would cost milliseconds.
+//! there. Moving each of them would cost milliseconds. In the same way each box
+//! has a group of the cpu controller, where there is one, so that one with many
+//! processes has no larger share of the machine than others.
 
 use std::fs;
 use std::io;
@@ -24,8 +26,8 @@ use crate::groups::{self, keyed};
 /// its child that is PID 1 of the box.
 const OWN_V1: u64 = 3;
 
-/// How long a thread that has ended may still be in its group.
-const LEAVING: Duration = Duration::from_secs(1);
+/// How long what was killed may still be in a group, on a machine that is busy.
+const LEAVING: Duration = Duration::from_secs(10);
 
 /// The start of the names of groups of this module.
 const GROUP_NAME: &str = "evalx-isolate-box-";
@@ -57,7 +59,8 @@ pub(crate) enum Starter {
 
 #[derive(Debug)]
 pub(crate) struct Counted {
-    group: PathBuf,
+    /// That of pids, and that of cpu if there is one.
+    groups: Vec<PathBuf>,
     requests: Option<mpsc::Sender<Request>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -67,18 +70,22 @@ struct Request {
     child: mpsc::Sender<io::Result<Child>>,
 }
 
-/// Where v1 groups of boxes are made, if they can be.
-pub(crate) fn v1_folder() -> Option<PathBuf> {
-    let own = groups::own("pids")?;
-    nix::unistd::access(&own, nix::unistd::AccessFlags::W_OK).is_ok().then_some(own)
+/// Where v1 groups of boxes are made, that of pids first; none if that can't be.
+pub(crate) fn v1_folders() -> Vec<PathBuf> {
+    let is_writable = |folder: &PathBuf| nix::unistd::access(folder, nix::unistd::AccessFlags::W_OK).is_ok();
+    let folder = |controller| groups::own(controller).filter(is_writable);
+    match folder("pids") {
+        Some(pids) => std::iter::once(pids).chain(folder("cpu")).collect(),
+        None => Vec::new(),
+    }
 }
 
-/// The group of a box.
-pub(crate) fn v1_group(folder: &Path, number: u32) -> PathBuf {
-    folder.join(format!("{GROUP_NAME}{number}"))
+/// The groups of a box.
+pub(crate) fn v1_groups(folders: &[PathBuf], number: u32) -> Vec<PathBuf> {
+    folders.iter().map(|folder| folder.join(format!("{GROUP_NAME}{number}"))).collect()
 }
 
-/// Whether a path is one that [`v1_group`] gives, in a cgroup file system.
+/// Whether a path is one that [`v1_groups`] gives, in a cgroup file system.
 pub(crate) fn is_v1_group(path: &Path, number: u32) -> bool {
     path.file_name().is_some_and(|name| name == format!("{GROUP_NAME}{number}").as_str())
         && nix::sys::statfs::statfs(path)
@@ -86,14 +93,17 @@ pub(crate) fn is_v1_group(path: &Path, number: u32) -> bool {
 }
 
 impl Starter {
-    /// Starts a thread that is in this new group.
-    pub(crate) fn counted(group: PathBuf) -> io::Result<Self> {
-        fs::create_dir(&group)?;
+    /// Starts a thread that is in these new groups.
+    pub(crate) fn counted(groups: Vec<PathBuf>) -> io::Result<Self> {
+        for group in &groups {
+            fs::create_dir(group)?;
+        }
         let (requests, receiver) = mpsc::channel::<Request>();
         let (joined, has_joined) = mpsc::channel();
-        let (tasks, runtime) = (group.join("tasks"), Handle::current());
+        let tasks: Vec<PathBuf> = groups.iter().map(|group| group.join("tasks")).collect();
+        let runtime = Handle::current();
         let work = move || {
-            let result = fs::write(tasks, "0");
+            let result = tasks.iter().try_for_each(|tasks| fs::write(tasks, "0"));
             let is_in = result.is_ok();
             // Whoever waits for it is there until it came.
             let _ = joined.send(result);
@@ -107,7 +117,7 @@ impl Starter {
             }
         };
         let thread = std::thread::Builder::new().name("isolate-starter".to_owned()).spawn(work)?;
-        let counted = Counted { group, requests: Some(requests), thread: Some(thread) };
+        let counted = Counted { groups, requests: Some(requests), thread: Some(thread) };
         has_joined.recv().map_err(io::Error::other)??;
         Ok(Self::Counted(counted))
     }
@@ -130,7 +140,7 @@ impl Starter {
 
     fn group(&self) -> Option<&Path> {
         match self {
-            Self::Counted(counted) => Some(&counted.group),
+            Self::Counted(counted) => counted.groups.first().map(PathBuf::as_path),
             Self::Plain { group } => group.as_deref(),
         }
     }
@@ -169,18 +179,23 @@ impl Drop for Counted {
             // It has nothing to say, and what it panicked of was said then.
             let _ = thread.join();
         }
-        remove_group(&self.group);
+        for group in &self.groups {
+            // It is noted, and whoever removes the box tries again.
+            let _ = remove_group(group);
+        }
     }
 }
 
 /// Removes a group whose last member may be just about to leave it.
-pub(crate) fn remove_group(group: &Path) {
+pub(crate) fn remove_group(group: &Path) -> io::Result<()> {
     let deadline = Instant::now() + LEAVING;
-    while fs::remove_dir(group).is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy) {
-        if Instant::now() >= deadline {
-            tracing::warn!(group = %group.display(), "a control group can't be removed");
-            return;
+    loop {
+        match fs::remove_dir(group) {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy && Instant::now() < deadline => {
+                std::thread::park_timeout(Duration::from_millis(1));
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => return Ok(()),
         }
-        std::thread::park_timeout(Duration::from_millis(1));
     }
 }

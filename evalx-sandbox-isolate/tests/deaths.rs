@@ -321,7 +321,7 @@ fn junk(probes: &Probes) {
     fs::write(below("readme"), "junk").expect("a file is made");
     fs::create_dir_all(below("not-a-number/deep")).expect("a folder is made");
     // Left by nobody: a note that lies, and one that is not there.
-    for (number, note) in [(FIRST_BOX, Some("/bin/false\n/sys/fs/cgroup/pids")), (FIRST_BOX + 1, None)] {
+    for (number, note) in [(FIRST_BOX, Some("1 0\n/bin/false\n/sys/fs/cgroup/pids")), (FIRST_BOX + 1, None)] {
         let folder = below(&number.to_string());
         fs::create_dir(&folder).expect("a folder is made");
         std::os::unix::fs::symlink(elsewhere.path(), folder.join("work")).expect("a symlink is made");

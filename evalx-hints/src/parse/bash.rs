@@ -33,7 +33,11 @@ pub(super) fn parse(report: &Report<'_>) -> Vec<Diagnostic> {
 
 /// `main.sh: line 3: ehco: command not found`
 fn shell(line: &str, report: &Report<'_>) -> Option<Diagnostic> {
-    let (file, rest) = match line.split_once(": line ").or_else(|| line.split_once(": Zeile ")).or_else(|| line.split_once(": ligne ")) {
+    let (file, rest) = match line
+        .split_once(": line ")
+        .or_else(|| line.split_once(": Zeile "))
+        .or_else(|| line.split_once(": ligne "))
+    {
         Some(found) => found,
         // dash: `main.sh: 3: ehco: not found`
         None => line.split_once(": ").filter(|(_, rest)| rest.starts_with(|c: char| c.is_ascii_digit()))?,
@@ -45,7 +49,9 @@ fn shell(line: &str, report: &Report<'_>) -> Option<Diagnostic> {
 }
 
 fn is_syntax(message: &str) -> bool {
-    ["syntax error", "Syntax error", "unexpected EOF", "Syntaxfehler", "erreur de syntaxe"].iter().any(|words| message.contains(words))
+    ["syntax error", "Syntax error", "unexpected EOF", "Syntaxfehler", "erreur de syntaxe"]
+        .iter()
+        .any(|words| message.contains(words))
 }
 
 /// `head: cannot open 'data.csv' for reading: No such file or directory`

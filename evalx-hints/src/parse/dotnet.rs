@@ -10,13 +10,20 @@ pub(super) fn parse(report: &Report<'_>) -> Vec<Diagnostic> {
         return vec![Diagnostic::new("dotnet", line.trim_end_matches('.'), line)];
     }
     let Some(at) = lines.iter().rposition(|line| {
-        line.starts_with("Unhandled exception. ") || line.starts_with("Unhandled Exception:")
+        line.starts_with("Unhandled exception. ")
+            || line.starts_with("Unhandled Exception:")
             || line.starts_with("[ERROR] FATAL UNHANDLED EXCEPTION: ")
     }) else {
         return Vec::new();
     };
-    let said = lines[at].trim_start_matches("Unhandled exception. ").trim_start_matches("[ERROR] FATAL UNHANDLED EXCEPTION: ");
-    let said = if said.starts_with("Unhandled Exception:") { lines.get(at + 1).copied().unwrap_or_default() } else { said };
+    let said = lines[at]
+        .trim_start_matches("Unhandled exception. ")
+        .trim_start_matches("[ERROR] FATAL UNHANDLED EXCEPTION: ");
+    let said = if said.starts_with("Unhandled Exception:") {
+        lines.get(at + 1).copied().unwrap_or_default()
+    } else {
+        said
+    };
     let (class, message) = said.split_once(": ").unwrap_or((said, ""));
     let mut diagnostic = Diagnostic::new("dotnet", class.rsplit('.').next().unwrap_or(class), message);
     diagnostic.frames = lines[at + 1..].iter().filter_map(|line| frame(line)).collect();
@@ -29,7 +36,8 @@ fn frame(line: &str) -> Option<Frame> {
     let rest = line.trim_start().strip_prefix("at ")?;
     let (function, place) = rest.split_once(" in ").unwrap_or((rest, "<unknown>:0"));
     let (file, line) = place.trim().rsplit_once(':')?;
-    let function = function.split(['(', ' ']).next().unwrap_or(function).rsplit('.').next().unwrap_or(function);
+    let function =
+        function.split(['(', ' ']).next().unwrap_or(function).rsplit('.').next().unwrap_or(function);
     Some(Frame {
         file: file.to_owned(),
         line: line.trim_start_matches("line ").parse().unwrap_or(0),

@@ -20,7 +20,9 @@ pub(super) fn parse(report: &Report<'_>) -> Vec<Diagnostic> {
             }
             // `error: [GHC-88464] Variable not in scope: total`
             let (code, message) = match message.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-                Some((code, rest)) if code.starts_with("GHC-") || code.starts_with("-W") => (code, rest.trim()),
+                Some((code, rest)) if code.starts_with("GHC-") || code.starts_with("-W") => {
+                    (code, rest.trim())
+                }
                 _ => ("", message),
             };
             let mut diagnostic = Diagnostic::new("ghc", code, message).with_severity(severity);
@@ -54,11 +56,14 @@ pub(super) fn parse_runtime(report: &Report<'_>) -> Vec<Diagnostic> {
     let program = report.source_file.rsplit_once('.').map_or(report.source_file, |(stem, _)| stem);
     let begins = |line: &&&str| {
         let name = line.split(':').next().unwrap_or_default();
-        !name.is_empty() && !name.contains([' ', '(']) && line[name.len()..].starts_with(':')
+        !name.is_empty()
+            && !name.contains([' ', '('])
+            && line[name.len()..].starts_with(':')
             && (name.eq_ignore_ascii_case(program) || name.eq_ignore_ascii_case("main") || name == "a.out")
     };
     let Some(at) = lines.iter().rposition(|line| begins(&line)) else {
-        let overflow = lines.iter().find(|line| line.contains("stack overflow") || line.contains("heap exhausted"));
+        let overflow =
+            lines.iter().find(|line| line.contains("stack overflow") || line.contains("heap exhausted"));
         return overflow.map(|line| Diagnostic::new("haskell", "", line)).into_iter().collect();
     };
     let said = lines[at].split_once(':').map_or("", |(_, said)| said.trim());
@@ -72,10 +77,10 @@ pub(super) fn parse_runtime(report: &Report<'_>) -> Vec<Diagnostic> {
         // `  error, called at Main.hs:3:5 in main:Main`
         let called = line.split_once(", called at ").and_then(|(_, place)| place.split(' ').next());
         let placed = called.map(|place| format!("{place}:"));
-        if let Some(placed) = placed.as_deref().and_then(place::read).filter(|_| diagnostic.line == 0) {
-            if report.is_own(placed.file) {
-                diagnostic = diagnostic.at(placed.file, placed.line, placed.column);
-            }
+        if let Some(placed) = placed.as_deref().and_then(place::read).filter(|_| diagnostic.line == 0)
+            && report.is_own(placed.file)
+        {
+            diagnostic = diagnostic.at(placed.file, placed.line, placed.column);
         }
         diagnostic.push_detail(line);
     }

@@ -27,7 +27,9 @@ pub(super) fn parse(report: &Report<'_>, tool: &'static str) -> Vec<Diagnostic> 
             context.function = function.to_owned();
         } else if let Some(placed) = placed.filter(|placed| is_instantiation(placed.rest)) {
             context.instantiation(&placed, report);
-        } else if let Some(message) = line.strip_prefix("clang: error: ").or_else(|| line.strip_prefix("gcc: error: ")) {
+        } else if let Some(message) =
+            line.strip_prefix("clang: error: ").or_else(|| line.strip_prefix("gcc: error: "))
+        {
             found.push(Diagnostic::new("driver", "", message));
         } else if let Some(last) = found.last_mut() {
             if let Some(code) = snippet(line).filter(|_| last.snippet.is_empty()) {
@@ -94,7 +96,9 @@ fn is_instantiation(rest: &str) -> bool {
 /// The code of `    4 |     printf(…)`, or of clang's bare line.
 fn snippet(line: &str) -> Option<&str> {
     match line.split_once(" | ") {
-        Some((number, code)) if number.trim().bytes().all(|b| b.is_ascii_digit()) && !number.trim().is_empty() => {
+        Some((number, code))
+            if number.trim().bytes().all(|b| b.is_ascii_digit()) && !number.trim().is_empty() =>
+        {
             Some(code)
         }
         Some(_) => None,

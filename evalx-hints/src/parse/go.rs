@@ -45,11 +45,13 @@ const WITHOUT_PLACE: &[&str] = &[
 pub(super) fn parse_panic(report: &Report<'_>) -> Vec<Diagnostic> {
     let lines: Vec<&str> = report.stderr.lines().collect();
     if report.may_have_exited(2) || report.signal.is_some() {
-        let at = lines.iter().rposition(|line| line.starts_with("panic: ") || line.starts_with("fatal error: "));
+        let at =
+            lines.iter().rposition(|line| line.starts_with("panic: ") || line.starts_with("fatal error: "));
         if let Some(at) = at {
             // Deferred functions may panic again: the first is the cause.
             let first = lines[..at].iter().rposition(|line| line.starts_with("panic: "));
-            let near = first.filter(|first| lines[*first..at].iter().all(|line| !line.starts_with("goroutine ")));
+            let near =
+                first.filter(|first| lines[*first..at].iter().all(|line| !line.starts_with("goroutine ")));
             return vec![panic(&lines[near.unwrap_or(at)..], report)];
         }
     }
@@ -63,7 +65,9 @@ pub(super) fn parse_panic(report: &Report<'_>) -> Vec<Diagnostic> {
 fn logged(line: &str) -> Option<&str> {
     let (date, rest) = line.split_once(' ')?;
     let (time, message) = rest.split_once(' ')?;
-    let digits = |text: &str, separator: char| text.split(separator).all(|part| part.bytes().all(|b| b.is_ascii_digit() || b == b'.'));
+    let digits = |text: &str, separator: char| {
+        text.split(separator).all(|part| part.bytes().all(|b| b.is_ascii_digit() || b == b'.'))
+    };
     (date.len() == 10 && digits(date, '/') && time.len() >= 8 && digits(time, ':')).then_some(message)
 }
 
@@ -100,6 +104,9 @@ fn panic(lines: &[&str], report: &Report<'_>) -> Diagnostic {
             function = function.rsplit(['.', '/']).next().unwrap_or(function);
         }
     }
-    diagnostic.place_by_frames(|file| report.is_own(file), |file| is_library(file) || file.contains("/src/runtime/"));
+    diagnostic.place_by_frames(
+        |file| report.is_own(file),
+        |file| is_library(file) || file.contains("/src/runtime/"),
+    );
     diagnostic
 }

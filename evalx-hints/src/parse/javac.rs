@@ -16,7 +16,9 @@ pub(super) fn parse(report: &Report<'_>) -> Vec<Diagnostic> {
                 break;
             }
             found.push(Diagnostic::new("javac", "", message).with_severity(severity).at(file, number, 0));
-        } else if let Some(message) = line.strip_prefix("error: ").filter(|message| *message != "compilation failed") {
+        } else if let Some(message) =
+            line.strip_prefix("error: ").filter(|message| *message != "compilation failed")
+        {
             found.push(Diagnostic::new("javac", "", message));
         } else if let Some(last) = found.last_mut() {
             if last.snippet.is_empty() && last.line > 0 && last.detail.is_empty() {

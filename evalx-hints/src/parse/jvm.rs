@@ -92,7 +92,9 @@ fn frame(line: &str) -> Option<Frame> {
 /// What the launcher says where it finds nothing to run, or no memory.
 fn launcher(lines: &[&str]) -> Option<Diagnostic> {
     let at = lines.iter().position(|line| {
-        ["Error: ", "error: ", "Terminating due to ", "java.lang."].iter().any(|words| line.starts_with(words))
+        ["Error: ", "error: ", "Terminating due to ", "java.lang."]
+            .iter()
+            .any(|words| line.starts_with(words))
             || line.contains("There is insufficient memory for the Java Runtime Environment")
     })?;
     if lines[at].starts_with("error: ") && lines.iter().any(|line| line.contains(": error: ")) {

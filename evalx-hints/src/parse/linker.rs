@@ -11,7 +11,9 @@ pub(super) fn parse(report: &Report<'_>) -> Vec<Diagnostic> {
     for line in report.stderr.lines() {
         if let Some(at) = line.find(": in function `").or_else(|| line.find(": in Funktion »")) {
             let name = &line[at..];
-            function = name.find(['`', '»']).map_or("", |quote| name[quote..].trim_matches(['`', '»', '«', '\'', ':']));
+            function = name
+                .find(['`', '»'])
+                .map_or("", |quote| name[quote..].trim_matches(['`', '»', '«', '\'', ':']));
             continue;
         }
         let Some(message) = MESSAGES.iter().find_map(|words| line.find(words).map(|at| &line[at..])) else {
@@ -21,7 +23,8 @@ pub(super) fn parse(report: &Report<'_>) -> Vec<Diagnostic> {
         function.clone_into(&mut diagnostic.function);
         // With debug information: `/box/main.c:4: undefined reference …`.
         let before = line[..line.len() - message.len()].trim_end_matches([' ', ':', '>']);
-        if let Some((path, number)) = before.rsplit_once(':').and_then(|(path, n)| Some((path, number(n)?.0))) {
+        if let Some((path, number)) = before.rsplit_once(':').and_then(|(path, n)| Some((path, number(n)?.0)))
+        {
             let file = path.rsplit([' ', ':']).next().unwrap_or(path);
             diagnostic = diagnostic.at(file, number, 0);
         }

@@ -20,7 +20,8 @@ pub(super) fn parse(report: &Report<'_>) -> Vec<Diagnostic> {
 }
 
 fn last_words(report: &Report<'_>) -> Option<Diagnostic> {
-    let mut lines: Vec<&str> = report.stderr.lines().rev().filter(|line| !line.trim().is_empty()).take(LAST_LINES).collect();
+    let mut lines: Vec<&str> =
+        report.stderr.lines().rev().filter(|line| !line.trim().is_empty()).take(LAST_LINES).collect();
     lines.reverse();
     for (index, line) in lines.iter().enumerate().rev() {
         if let Some(thrown) = line.strip_prefix("terminate called after throwing an instance of ") {
@@ -54,7 +55,8 @@ fn assertion(line: &str, report: &Report<'_>) -> Option<Diagnostic> {
     let before = &line[..at];
     let mut diagnostic = Diagnostic::new("assert", "", &line[at + 2..]);
     for (start, _) in before.match_indices(": ").map(|(at, _)| (at + 2, ())).chain([(0, ())]) {
-        if let Some(placed) = place::read(&format!("{}:", &before[start..])).filter(|p| !p.file.contains(' ')) {
+        if let Some(placed) = place::read(&format!("{}:", &before[start..])).filter(|p| !p.file.contains(' '))
+        {
             placed.rest.trim_matches([' ', ':']).clone_into(&mut diagnostic.function);
             diagnostic.in_library = !report.is_own(placed.file);
             if !diagnostic.in_library {

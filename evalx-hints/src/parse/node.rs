@@ -5,7 +5,9 @@ use crate::diagnostic::{Diagnostic, Frame};
 
 pub(super) fn parse(report: &Report<'_>) -> Vec<Diagnostic> {
     let lines: Vec<&str> = report.stderr.lines().collect();
-    if let Some(at) = lines.iter().rposition(|line| line.starts_with("FATAL ERROR: ") || line.starts_with("# Fatal")) {
+    if let Some(at) =
+        lines.iter().rposition(|line| line.starts_with("FATAL ERROR: ") || line.starts_with("# Fatal"))
+    {
         return vec![Diagnostic::new("v8", "", lines[at].trim_start_matches("FATAL ERROR: "))];
     }
     // Node exits so of errors that nobody caught; 7 is one in the handler itself.
@@ -71,7 +73,7 @@ fn is_carets(line: &str) -> bool {
 /// `/box/main.js:2`
 fn header(line: &str) -> Option<(&str, u32)> {
     let (file, number) = line.strip_prefix("file://").unwrap_or(line).rsplit_once(':')?;
-    let plausible = file.starts_with(['/', '[', '.']) || file.contains('.') || file.starts_with("node:");
+    let plausible = file.starts_with(['/', '[', '.', '<']) || file.contains('.') || file.starts_with("node:");
     let plausible = plausible && !file.contains([' ', '(']);
     Some((file, number.parse().ok()?)).filter(|_| plausible)
 }
@@ -80,17 +82,24 @@ fn header(line: &str) -> Option<(&str, u32)> {
 fn error_of(line: &str) -> Diagnostic {
     let line = line.strip_prefix("Uncaught ").unwrap_or(line);
     if let Some(rejection) = line.strip_prefix("[UnhandledPromiseRejection: ") {
-        return Diagnostic::new("node", "UnhandledPromiseRejection", rejection.trim_end_matches([']', ' ', '{']));
+        return Diagnostic::new(
+            "node",
+            "UnhandledPromiseRejection",
+            rejection.trim_end_matches([']', ' ', '{']),
+        );
     }
     let line = line.trim_start_matches('[');
     let (name, message) = line.split_once(": ").unwrap_or((line, ""));
     // `AssertionError [ERR_ASSERTION]`, `Error [ERR_MODULE_NOT_FOUND]`
-    let (class, code) = name.split_once(" [").map_or((name, ""), |(class, code)| (class, code.trim_end_matches(']')));
-    let is_class = !class.is_empty() && class.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '$' | '.'));
-    let mut diagnostic = match is_class && (message != "" || class.ends_with("Error") || class.ends_with("Exception")) {
-        true => Diagnostic::new("node", class, message),
-        false => Diagnostic::new("node", "", line),
-    };
+    let (class, code) =
+        name.split_once(" [").map_or((name, ""), |(class, code)| (class, code.trim_end_matches(']')));
+    let is_class =
+        !class.is_empty() && class.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '$' | '.'));
+    let mut diagnostic =
+        match is_class && (!message.is_empty() || class.ends_with("Error") || class.ends_with("Exception")) {
+            true => Diagnostic::new("node", class, message),
+            false => Diagnostic::new("node", "", line),
+        };
     if !code.is_empty() {
         diagnostic.push_detail(&format!("code: '{code}'"));
     }
@@ -111,5 +120,10 @@ fn frame(line: &str) -> Option<Frame> {
     let function = function.split(" [as ").next().unwrap_or(function);
     let function = function.rsplit('.').next().unwrap_or(function);
     let function = if function.contains('<') { "" } else { function };
-    Some(Frame { file: placed.file.to_owned(), line: placed.line, function: function.to_owned(), snippet: String::new() })
+    Some(Frame {
+        file: placed.file.to_owned(),
+        line: placed.line,
+        function: function.to_owned(),
+        snippet: String::new(),
+    })
 }

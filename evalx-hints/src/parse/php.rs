@@ -12,7 +12,8 @@ pub(super) fn parse(report: &Report<'_>) -> Vec<Diagnostic> {
     found.into_iter().collect()
 }
 
-const FATAL: &[&str] = &["Parse error", "Fatal error", "Recoverable fatal error", "Compile error", "Core error"];
+const FATAL: &[&str] =
+    &["Parse error", "Fatal error", "Recoverable fatal error", "Compile error", "Core error"];
 
 fn fatal(text: &str, report: &Report<'_>) -> Option<Diagnostic> {
     let lines: Vec<&str> = text.lines().collect();
@@ -45,7 +46,11 @@ fn fatal(text: &str, report: &Report<'_>) -> Option<Diagnostic> {
             Some((file, number(rest)?.0))
         });
         if let Some((file, line)) = called.filter(|(file, _)| report.is_own(file)) {
-            diagnostic.frames.push(crate::diagnostic::Frame { file: file.to_owned(), line, ..Default::default() });
+            diagnostic.frames.push(crate::diagnostic::Frame {
+                file: file.to_owned(),
+                line,
+                ..Default::default()
+            });
         }
         diagnostic.push_detail(line);
     }

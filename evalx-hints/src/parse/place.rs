@@ -45,7 +45,9 @@ pub(super) fn number(text: &str) -> Option<(u32, &str)> {
 /// Takes the word for the severity off a message, in the languages that
 /// compilers speak.
 pub(super) fn severity(text: &str) -> Option<(Severity, &str)> {
-    for (words, severity) in [(ERRORS, Severity::Error), (WARNINGS, Severity::Warning), (NOTES, Severity::Note)] {
+    for (words, severity) in
+        [(ERRORS, Severity::Error), (WARNINGS, Severity::Warning), (NOTES, Severity::Note)]
+    {
         for word in words {
             if let Some(message) = text.strip_prefix(word) {
                 let message = message.trim_start_matches(['\u{a0}', ' ']);
@@ -59,20 +61,83 @@ pub(super) fn severity(text: &str) -> Option<(Severity, &str)> {
 }
 
 const ERRORS: &[&str] = &[
-    "error", "fatal error", "internal compiler error", "sorry, unimplemented",
-    "Fehler", "schwerwiegender Fehler", "erreur", "erreur fatale", "error fatal", "errore", "errore fatale",
-    "erro", "erro fatal", "fout", "fatale fout", "błąd", "błąd krytyczny", "ошибка", "фатальная ошибка",
-    "помилка", "fatal fel", "fel", "hata", "ölümcül hata", "virhe", "kritisk fel", "fejl", "chyba",
-    "错误", "致命错误", "錯誤", "嚴重錯誤", "エラー", "致命的エラー", "오류", "치명적 오류", "lỗi", "galat",
+    "error",
+    "fatal error",
+    "internal compiler error",
+    "sorry, unimplemented",
+    "Fehler",
+    "schwerwiegender Fehler",
+    "erreur",
+    "erreur fatale",
+    "error fatal",
+    "errore",
+    "errore fatale",
+    "erro",
+    "erro fatal",
+    "fout",
+    "fatale fout",
+    "błąd",
+    "błąd krytyczny",
+    "ошибка",
+    "фатальная ошибка",
+    "помилка",
+    "fatal fel",
+    "fel",
+    "hata",
+    "ölümcül hata",
+    "virhe",
+    "kritisk fel",
+    "fejl",
+    "chyba",
+    "错误",
+    "致命错误",
+    "錯誤",
+    "嚴重錯誤",
+    "エラー",
+    "致命的エラー",
+    "오류",
+    "치명적 오류",
+    "lỗi",
+    "galat",
 ];
 const WARNINGS: &[&str] = &[
-    "warning", "Warnung", "attention", "avertissement", "aviso", "advertencia", "attenzione", "waarschuwing",
-    "ostrzeżenie", "uwaga", "предупреждение", "попередження", "varning", "uyarı", "varoitus", "advarsel",
-    "警告", "경고",
+    "warning",
+    "Warnung",
+    "attention",
+    "avertissement",
+    "aviso",
+    "advertencia",
+    "attenzione",
+    "waarschuwing",
+    "ostrzeżenie",
+    "uwaga",
+    "предупреждение",
+    "попередження",
+    "varning",
+    "uyarı",
+    "varoitus",
+    "advarsel",
+    "警告",
+    "경고",
 ];
 const NOTES: &[&str] = &[
-    "note", "Anmerkung", "nota", "noot", "uwaga", "замечание", "примітка", "anm", "not", "huomautus",
-    "附注", "註", "備考", "备注", "注意", "注", "remark",
+    "note",
+    "Anmerkung",
+    "nota",
+    "noot",
+    "uwaga",
+    "замечание",
+    "примітка",
+    "anm",
+    "not",
+    "huomautus",
+    "附注",
+    "註",
+    "備考",
+    "备注",
+    "注意",
+    "注",
+    "remark",
 ];
 
 #[cfg(test)]
@@ -82,7 +147,8 @@ mod tests {
     #[test]
     fn places_of_many_tools_are_read() {
         let read = |text| read(text).map(|p| (p.file.to_owned(), p.line, p.column, p.rest.to_owned()));
-        let place = |file: &str, line, column, rest: &str| Some((file.to_owned(), line, column, rest.to_owned()));
+        let place =
+            |file: &str, line, column, rest: &str| Some((file.to_owned(), line, column, rest.to_owned()));
         assert_eq!(read("main.c:4:5: error: x"), place("main.c", 4, 5, "error: x"));
         assert_eq!(read("Main.java:3: error: x"), place("Main.java", 3, 0, "error: x"));
         assert_eq!(read("a.hs:2:17-20: error: x"), place("a.hs", 2, 17, "error: x"));

@@ -5,7 +5,8 @@ use crate::diagnostic::{Diagnostic, Frame};
 use crate::text::base_name;
 
 /// What the interpreter may add behind the last traceback.
-const AFTER: &[&str] = &["Exception ignored ", "sys:1: ", "object address ", "object refcount ", "object type "];
+const AFTER: &[&str] =
+    &["Exception ignored ", "sys:1: ", "object address ", "object refcount ", "object type "];
 
 pub(super) fn parse(report: &Report<'_>) -> Vec<Diagnostic> {
     // Whatever is written there: an exception that nobody caught exits with 1.
@@ -17,7 +18,9 @@ pub(super) fn parse(report: &Report<'_>) -> Vec<Diagnostic> {
 }
 
 fn traceback(lines: &[&str], report: &Report<'_>) -> Option<Diagnostic> {
-    let last_frame = lines.iter().rposition(|line| line.starts_with("  File \"") || *line == "Traceback (most recent call last):")?;
+    let last_frame = lines
+        .iter()
+        .rposition(|line| line.starts_with("  File \"") || *line == "Traceback (most recent call last):")?;
     let end = last_frame + 1 + lines[last_frame + 1..].iter().position(|line| is_exception(line))?;
     let (kind, message) = exception(lines[end]);
     if !ends_output(&lines[end + 1..], message) {
@@ -66,7 +69,9 @@ fn ends_output(after: &[&str], message: &str) -> bool {
         None => true,
         Some(line) if AFTER.iter().any(|words| line.starts_with(words)) => true,
         // A message of several lines: its first is not finished.
-        Some(line) => message.is_empty() || message.ends_with([':', ',', '(', '[', '{', '\\']) || line.starts_with(' '),
+        Some(line) => {
+            message.is_empty() || message.ends_with([':', ',', '(', '[', '{', '\\']) || line.starts_with(' ')
+        }
     }
 }
 
@@ -99,6 +104,7 @@ fn caret(lines: &[&str]) -> Option<u32> {
 fn broken_file(lines: &[&str]) -> Option<Diagnostic> {
     let last = lines.iter().rfind(|line| !line.trim().is_empty())?;
     let (kind, message) = exception(last);
-    let known = matches!(kind, "SyntaxError" | "IndentationError" | "TabError" | "MemoryError" | "KeyboardInterrupt");
+    let known =
+        matches!(kind, "SyntaxError" | "IndentationError" | "TabError" | "MemoryError" | "KeyboardInterrupt");
     (known && is_exception(last)).then(|| Diagnostic::new("python", kind, message))
 }

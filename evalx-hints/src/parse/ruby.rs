@@ -49,7 +49,12 @@ fn raised(line: &str) -> Option<(place::Placed<'_>, &str, &str)> {
         // `<internal:kernel>:187:in `loop': …`
         let at = line.find(">:").filter(|_| line.starts_with("<internal:"))?;
         let (number, rest) = place::number(&line[at + 2..])?;
-        Some(place::Placed { file: &line[..=at], line: number, column: 0, rest: rest.trim_start_matches(':') })
+        Some(place::Placed {
+            file: &line[..=at],
+            line: number,
+            column: 0,
+            rest: rest.trim_start_matches(':'),
+        })
     })?;
     let said = match placed.rest.strip_prefix("in ") {
         Some(rest) => rest.split_once("': ").map(|(_, said)| said)?,
@@ -65,7 +70,9 @@ fn raised(line: &str) -> Option<(place::Placed<'_>, &str, &str)> {
 }
 
 fn is_class(kind: &str) -> bool {
-    kind == "fatal" || kind.starts_with(|c: char| c.is_uppercase()) && kind.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | ':'))
+    kind == "fatal"
+        || kind.starts_with(|c: char| c.is_uppercase())
+            && kind.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | ':'))
 }
 
 /// Of `'Integer#/'` or `` `foo' `` the name of the method.
@@ -84,25 +91,48 @@ fn syntax(lines: &[&str]) -> Option<Diagnostic> {
             Some(inner) => place::read(placed.rest[..inner].rsplit(' ').next()?).unwrap_or(placed),
             None => placed,
         };
-        let about = ["syntax error", "formal argument", "dynamic constant", "Invalid ", "unterminated", "class/module name",
-            "numeric literal", "unknown regexp", "invalid ", "void value", "Can't ", "circular argument", "duplicated ",
-            "embedded document", "unexpected ", "can't find string", "odd number", "no .<digit>", "unmatched ", "key "];
+        let about = [
+            "syntax error",
+            "formal argument",
+            "dynamic constant",
+            "Invalid ",
+            "unterminated",
+            "class/module name",
+            "numeric literal",
+            "unknown regexp",
+            "invalid ",
+            "void value",
+            "Can't ",
+            "circular argument",
+            "duplicated ",
+            "embedded document",
+            "unexpected ",
+            "can't find string",
+            "odd number",
+            "no .<digit>",
+            "unmatched ",
+            "key ",
+        ];
         about.iter().any(|words| rest.rest.starts_with(words)).then_some((at, rest))
     })?;
     let message = placed.rest.trim_start_matches("syntax error, ");
-    let mut diagnostic = Diagnostic::new("ruby", "SyntaxError", message).at(placed.file, placed.line, placed.column);
+    let mut diagnostic =
+        Diagnostic::new("ruby", "SyntaxError", message).at(placed.file, placed.line, placed.column);
     // Prism draws the program: `> 3 | end`, then `    | ^ unexpected …`.
     for line in lines[at + 1..].iter().take(30) {
-        if let Some((number, code)) = line.trim_start().strip_prefix("> ").and_then(|line| line.split_once(" | ")) {
-            if let Ok(number) = number.trim().parse() {
-                diagnostic.line = number;
-                code.clone_into(&mut diagnostic.snippet);
-            }
+        if let Some((number, code)) =
+            line.trim_start().strip_prefix("> ").and_then(|line| line.split_once(" | "))
+            && let Ok(number) = number.trim().parse()
+        {
+            diagnostic.line = number;
+            code.clone_into(&mut diagnostic.snippet);
         }
         diagnostic.push_detail(line);
     }
     if message.starts_with("syntax errors found") || message.starts_with("syntax error found") {
-        let drawn = diagnostic.detail.lines().find_map(|line| line.split_once("^").map(|(_, said)| said.trim_start_matches(['^', '~', ' ']).to_owned()));
+        let drawn = diagnostic.detail.lines().find_map(|line| {
+            line.split_once("^").map(|(_, said)| said.trim_start_matches(['^', '~', ' ']).to_owned())
+        });
         diagnostic.message = drawn.unwrap_or(diagnostic.message);
     } else if let Some(code) = lines.get(at + 1) {
         diagnostic.snippet = (*code).to_owned();

@@ -20,10 +20,11 @@ pub(super) fn parse(report: &Report<'_>) -> Vec<Diagnostic> {
                 last.in_library = !report.is_own(placed.0);
                 continue;
             }
-            if let Some((number, code)) = line.split_once(" | ") {
-                if number.trim().parse() == Ok(last.line) && last.snippet.is_empty() {
-                    code.clone_into(&mut last.snippet);
-                }
+            if let Some((number, code)) = line.split_once(" | ")
+                && number.trim().parse() == Ok(last.line)
+                && last.snippet.is_empty()
+            {
+                code.clone_into(&mut last.snippet);
             }
             last.push_detail(line);
         }
@@ -41,7 +42,8 @@ fn read_place(place: &str) -> Option<(&str, u32, u32)> {
 /// `error[E0425]: cannot find value `total` in this scope`
 fn headline(line: &str) -> Option<Diagnostic> {
     let (word, message) = line.split_once(": ")?;
-    let (word, code) = word.split_once('[').map_or((word, ""), |(word, code)| (word, code.trim_end_matches(']')));
+    let (word, code) =
+        word.split_once('[').map_or((word, ""), |(word, code)| (word, code.trim_end_matches(']')));
     let severity = match word {
         "error" | "error: internal compiler error" => Severity::Error,
         "warning" => Severity::Warning,
@@ -62,7 +64,8 @@ pub(super) fn parse_panic(report: &Report<'_>) -> Vec<Diagnostic> {
         return vec![Diagnostic::new("panic", "out-of-memory", line)];
     }
     if report.may_have_exited(101) || report.signal.is_some() {
-        let main = lines.iter().rposition(|line| line.starts_with("thread '") && line.contains(" panicked at "));
+        let main =
+            lines.iter().rposition(|line| line.starts_with("thread '") && line.contains(" panicked at "));
         if let Some(at) = main {
             return vec![panic(&lines[at..], report)];
         }

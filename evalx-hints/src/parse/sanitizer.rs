@@ -15,7 +15,8 @@ pub(super) fn parse(report: &Report<'_>) -> Vec<Diagnostic> {
     let first = lines.iter().find_map(|line| {
         let placed = place::read(line)?;
         let message = placed.rest.strip_prefix("runtime error: ")?;
-        let mut diagnostic = Diagnostic::new("ubsan", "", message).at(placed.file, placed.line, placed.column);
+        let mut diagnostic =
+            Diagnostic::new("ubsan", "", message).at(placed.file, placed.line, placed.column);
         diagnostic.in_library = !report.is_own(placed.file);
         Some(diagnostic)
     });

@@ -16,7 +16,9 @@ pub(super) fn parse_perl(report: &Report<'_>) -> Vec<Diagnostic> {
     };
     let lines: Vec<&str> = report.stderr.lines().collect();
     // Of errors in compiling the first counts, of those in running the last.
-    let compiled = lines.iter().any(|line| line.contains("aborted due to compilation errors") || line.contains("had compilation errors"));
+    let compiled = lines.iter().any(|line| {
+        line.contains("aborted due to compilation errors") || line.contains("had compilation errors")
+    });
     let found = match compiled {
         true => lines.iter().find_map(|line| placed(line)),
         false => lines.iter().rev().find_map(|line| placed(line)),
@@ -27,7 +29,9 @@ pub(super) fn parse_perl(report: &Report<'_>) -> Vec<Diagnostic> {
 /// `lua: main.lua:3: attempt to call a nil value (global 'prnt')`
 pub(super) fn parse_lua(report: &Report<'_>) -> Vec<Diagnostic> {
     let found = report.stderr.lines().rev().find_map(|line| {
-        let (program, rest) = line.split_once(": ").filter(|(program, _)| program.starts_with("lua") || program.ends_with("lua"))?;
+        let (program, rest) = line
+            .split_once(": ")
+            .filter(|(program, _)| program.starts_with("lua") || program.ends_with("lua"))?;
         let _ = program;
         let placed = place::read(rest)?;
         Some(Diagnostic::new("lua", "", placed.rest).at(placed.file, placed.line, 0))

@@ -11,7 +11,9 @@ pub(super) fn parse(report: &Report<'_>) -> Vec<Diagnostic> {
             Some(placed) => (Some((placed.file, placed.line)), placed.rest),
             None => (None, line),
         };
-        if let Some(message) = rest.strip_prefix("Fatal error").map(|rest| rest.trim_start_matches([':', ' '])) {
+        if let Some(message) =
+            rest.strip_prefix("Fatal error").map(|rest| rest.trim_start_matches([':', ' ']))
+        {
             let diagnostic = Diagnostic::new("swift", "", message);
             return vec![match placed.filter(|(file, _)| report.is_own(file)) {
                 Some((file, line)) => diagnostic.at(file, line, 0),

@@ -36,9 +36,14 @@ fn headline(line: &str) -> Option<Diagnostic> {
         _ => return None,
     };
     let (code, message) = rest.split_once(": ")?;
-    let is_code = code.len() < 12 && code.starts_with(['T', 'C', 'B', 'V', 'F']) && code.ends_with(|c: char| c.is_ascii_digit());
+    let is_code = code.len() < 12
+        && code.starts_with(['T', 'C', 'B', 'V', 'F'])
+        && code.ends_with(|c: char| c.is_ascii_digit());
     // The project's name, which MSBuild adds.
-    let message = message.rsplit_once(" [/").filter(|(_, project)| project.ends_with("proj]")).map_or(message, |(m, _)| m);
+    let message = message
+        .rsplit_once(" [/")
+        .filter(|(_, project)| project.ends_with("proj]"))
+        .map_or(message, |(m, _)| m);
     let tool = if code.starts_with("TS") { "tsc" } else { "csc" };
     is_code.then(|| Diagnostic::new(tool, code, message).with_severity(severity).at(file, number, column))
 }

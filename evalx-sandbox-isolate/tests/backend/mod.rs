@@ -11,6 +11,7 @@ use evalx_testkit::{Case, Need, Suite};
 const NO_FILTER: &str = "isolate leaves this system call to the kernel";
 const FILTER_OF_2: &str = "isolate filters no system calls before 2.4";
 const BOUNDING_SET: &str = "isolate drops capabilities by a change of user, and leaves the bounding set";
+const UNGROUPED: &str = "the CPU time of a tree is held by control groups alone";
 const LOOPBACK: &str = "isolate has a loopback interface up in each box, for which sockets can be made";
 
 /// Cases that no isolate can hold; docs/threat-model.md says what that means.
@@ -57,8 +58,10 @@ const BEYOND_2: [(&str, &str); 1] = [(
 )];
 
 /// Cases that isolate can't hold without control groups.
-const BEYOND_UNGROUPED: [(&str, &str); 3] = [
-    ("process::*", "the CPU time of a tree is held by control groups alone"),
+const BEYOND_UNGROUPED: [(&str, &str); 5] = [
+    ("process::fork_bomb", UNGROUPED),
+    ("process::vfork_bomb", UNGROUPED),
+    ("process::thread_bomb", UNGROUPED),
     ("memory::process_count", "threads meet the limit of address space first"),
     ("library::memory_of_the_host_returns", "memory is held for each process alone"),
 ];
