@@ -136,17 +136,17 @@ impl Handler for EvaluationHandler {
         };
         // Announced before the result is there, so that a death in between
         // loses nothing: the delivery waits for the result.
-        if let Some(notify) = job.notify.as_ref().filter(|_| ends) {
-            if let Err(error) = self.notices.announce(claimed.id(), notify).await {
-                return Outcome::retry(error.chain());
-            }
+        if let Some(notify) = job.notify.as_ref().filter(|_| ends)
+            && let Err(error) = self.notices.announce(claimed.id(), notify).await
+        {
+            return Outcome::retry(error.chain());
         }
         outcome
     }
 }
 
 /// Tells an event to those who follow. Nobody waits for it: the result has all of it.
-async fn tell<T: Serialize>(context: &JobContext, name: &str, data: &T) {
+async fn tell<T: Serialize + Sync>(context: &JobContext, name: &str, data: &T) {
     let told = match serde_json::to_vec(data) {
         Ok(data) => context.emit(name, data).await.map(|_| ()).map_err(|error| error.chain()),
         Err(error) => Err(error.to_string()),

@@ -16,7 +16,7 @@ pub(crate) struct Problem {
     #[serde(rename = "type")]
     kind: &'static str,
     /// What is wrong, in a few words.
-    title: String,
+    title: &'static str,
     /// The status of the answer.
     status: u16,
     /// What is wrong here.
@@ -46,7 +46,7 @@ impl Problem {
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
             kind: "about:blank",
-            title: status.canonical_reason().unwrap_or("Error").to_owned(),
+            title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
             detail: detail.into(),
             errors: Vec::new(),
@@ -62,7 +62,7 @@ impl Problem {
             many => format!("{} fields are wrong", many.len()),
         };
         Self {
-            title: "Wrong fields".to_owned(),
+            title: "Wrong fields",
             errors,
             ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
         }

@@ -85,7 +85,8 @@ pub(crate) fn a_webhook_is_told_once_and_signed(server: &Server) {
             (header("webhook-id"), header("webhook-timestamp"), header("webhook-signature"));
         assert_eq!(id, format!("msg_{token}"));
         let now = std::time::SystemTime::now();
-        verify(&secrets, SignedHeaders { id, timestamp, signature }, body, now, Duration::from_secs(300)).unwrap();
+        verify(&secrets, SignedHeaders { id, timestamp, signature }, body, now, Duration::from_secs(300))
+            .unwrap();
         let document: serde_json::Value = serde_json::from_slice(body).unwrap();
         assert_eq!((&document["token"], &document["status"]), (&json!(token), &json!("finished")));
     }

@@ -7,6 +7,7 @@ mod client;
 mod evaluating;
 mod refusing;
 mod server;
+mod sharing;
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,11 +47,25 @@ fn with(shared: &Shared, run: fn(&Server)) -> Result<Completion, Failed> {
             run(&server);
             Ok(Completion::Completed)
         }
-        Err(reason) => {
-            let required = std::env::var("EVALX_REQUIRE")
-                .is_ok_and(|list| list.split(',').any(|word| word.trim() == "native"));
-            if required { Err(reason.into()) } else { Ok(Completion::ignored_with(reason)) }
-        }
+        Err(reason) => missing("native", reason),
+    }
+}
+
+/// What can't be run here is ignored, or fails where it is required.
+fn missing(what: &str, reason: String) -> Result<Completion, Failed> {
+    let required =
+        std::env::var("EVALX_REQUIRE").is_ok_and(|list| list.split(',').any(|word| word.trim() == what));
+    if required { Err(reason.into()) } else { Ok(Completion::ignored_with(reason)) }
+}
+
+fn over_redis() -> Result<Completion, Failed> {
+    let redis = match sharing::redis() {
+        Ok(redis) => redis,
+        Err(reason) => return missing("redis", reason),
+    };
+    match sharing::a_killed_worker_loses_nothing(&redis) {
+        Ok(()) => Ok(Completion::Completed),
+        Err(reason) => missing("native", reason),
     }
 }
 
@@ -68,7 +83,7 @@ fn start() -> Result<Arc<Server>, String> {
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let shared = Shared::default();
-    let trials = trials![
+    let mut trials = trials![
         evaluating::a_program_is_run_on_its_tests shared,
         evaluating::a_failure_is_explained_at_its_line shared,
         evaluating::events_come_in_order_and_resume shared,
@@ -82,6 +97,7 @@ fn main() -> ExitCode {
         refusing::the_page_and_the_document_are_served,
         refusing::who_waits_at_the_end_is_told_so,
     ];
+    trials.push(Trial::ignorable_test("a_killed_worker_loses_nothing", over_redis));
     let conclusion = libtest_mimic::run(&arguments, trials);
     // Ends the server before the process does.
     *shared.lock().unwrap_or_else(PoisonError::into_inner) = None;
