@@ -103,6 +103,14 @@ mod tests {
 
     use super::*;
 
+    fn two(number: usize) -> [u8; 2] {
+        u16::try_from(number).unwrap().to_le_bytes()
+    }
+
+    fn four(number: usize) -> [u8; 4] {
+        u32::try_from(number).unwrap().to_le_bytes()
+    }
+
     /// An archive of one deflated file.
     fn archive(name: &str, contents: &[u8]) -> Vec<u8> {
         let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
@@ -110,22 +118,22 @@ mod tests {
         let data = encoder.finish().unwrap();
         let mut archive = LOCAL.to_vec();
         archive.extend([0; 22]);
-        archive.extend((name.len() as u16).to_le_bytes());
+        archive.extend(two(name.len()));
         archive.extend([0; 2]);
         archive.extend(name.as_bytes());
         archive.extend(&data);
-        let directory = archive.len() as u32;
+        let directory = archive.len();
         archive.extend(ENTRY);
         archive.extend([0, 0, 0, 0, 0, 0, 8, 0]);
         archive.extend([0; 8]);
-        archive.extend((data.len() as u32).to_le_bytes());
-        archive.extend((contents.len() as u32).to_le_bytes());
-        archive.extend((name.len() as u16).to_le_bytes());
+        archive.extend(four(data.len()));
+        archive.extend(four(contents.len()));
+        archive.extend(two(name.len()));
         archive.extend([0; 16]);
         archive.extend(name.as_bytes());
         archive.extend(END);
         archive.extend([0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0]);
-        archive.extend(directory.to_le_bytes());
+        archive.extend(four(directory));
         archive.extend([0; 2]);
         archive
     }
