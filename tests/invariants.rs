@@ -32,6 +32,8 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("evalx-sandbox-docker", &["evalx-agent", "evalx-core"]),
     ("evalx-sandbox-isolate", &["evalx-core"]),
     ("evalx-sandbox-native", &["evalx-core"]),
+    // What servers and workers share: here the libraries meet.
+    ("evalx-service", &["evalx", "evalx-core", "evalx-hints", "evalx-queue", "evalx-webhook"]),
     ("evalx-testkit", &["evalx-core", "evalx-queue"]),
     ("evalx-webhook", &[]),
     (
@@ -47,6 +49,8 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
             "evalx-sandbox-native",
         ],
     ),
+    ("http_server", &["evalx-core", "evalx-queue", "evalx-service", "evalx-webhook"]),
+    ("worker", &["evalx-service"]),
 ];
 
 /// What `evalx-core` must not reach even through others.

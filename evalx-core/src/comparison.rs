@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Error, ErrorKind};
 
 /// A rule by which an output is as good as the expected one.
@@ -23,7 +25,8 @@ use crate::{Error, ErrorKind};
 /// let difference = lines.compare(b"1 2\n3\n", b"1 2\n4\n").unwrap_err();
 /// assert_eq!(difference.to_string(), "line 2: expected `3`, found `4`");
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 #[non_exhaustive]
 pub enum Comparison {
     /// Every byte is the same.
@@ -102,6 +105,20 @@ impl FromStr for Comparison {
                 }
             }
         })
+    }
+}
+
+impl TryFrom<String> for Comparison {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self, Error> {
+        text.parse()
+    }
+}
+
+impl From<Comparison> for String {
+    fn from(comparison: Comparison) -> Self {
+        comparison.to_string()
     }
 }
 

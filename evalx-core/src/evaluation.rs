@@ -1,6 +1,7 @@
 //! [`Evaluation`]: what came of a [`Submission`](crate::Submission).
 //!
-//! `Debug` prints the sizes of outputs, never the text.
+//! `Debug` prints the sizes of outputs, never the text. In JSON, output is a
+//! string where it is text, and `{"base64": "…"}` where it is not.
 
 use std::fmt;
 
@@ -77,14 +78,16 @@ impl fmt::Display for Verdict {
 }
 
 /// What the compiler did.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CompileReport {
     /// How it ended and what it used; compiler and linker together.
     pub report: StepReport,
     /// What it wrote to stdout.
+    #[serde(with = "crate::text")]
     pub stdout: Bytes,
     /// What it wrote to stderr: errors, and warnings of a success.
+    #[serde(with = "crate::text")]
     pub stderr: Bytes,
     /// Why there is no program, if there is none.
     pub failure: Option<String>,
@@ -113,7 +116,7 @@ impl fmt::Debug for CompileReport {
 }
 
 /// What came of one test.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TestResult {
     /// The test's name.
@@ -123,8 +126,10 @@ pub struct TestResult {
     /// What the program did, if it was run.
     pub report: Option<StepReport>,
     /// What it wrote to stdout, as far as it was kept.
+    #[serde(with = "crate::text")]
     pub stdout: Bytes,
     /// What it wrote to stderr, as far as it was kept.
+    #[serde(with = "crate::text")]
     pub stderr: Bytes,
     /// Why the verdict is not `accepted`, or what a checker program said.
     pub message: Option<String>,
@@ -168,7 +173,7 @@ impl fmt::Debug for TestResult {
 }
 
 /// What came of a submission.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Evaluation {
     /// The language's id.

@@ -113,6 +113,7 @@ mod step;
 mod submission;
 mod template;
 mod testlib;
+mod text;
 mod toolchains;
 
 pub use artifact::{Artifact, ArtifactFile, FileContents, WeakArtifact};

@@ -1,22 +1,25 @@
 //! [`Submission`]: what an [`Evaluator`](crate::Evaluator) is given.
 //!
 //! `Debug` prints the sizes of source code, input and expected output, never
-//! the text.
+//! the text. In JSON, bytes are a string where they are text, and
+//! `{"base64": "…"}` where they are not.
 
 use std::fmt;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::{Comparison, Limits, Network, SandboxPath, SyscallPolicy};
 
 /// A file of a program.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SourceFile {
     /// Its path in the work folder; `None` is the name that the language gives
     /// to its main source file.
     pub path: Option<SandboxPath>,
     /// What it holds.
+    #[serde(with = "crate::text")]
     pub contents: Bytes,
 }
 
@@ -46,7 +49,7 @@ impl fmt::Debug for SourceFile {
 /// let checker = SourceCode::new("cpp", "#include \"testlib.h\" …").with_options(["-DONLINE"]);
 /// assert_eq!(checker.files.len(), 1);
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SourceCode {
     /// The language's id or alias.
@@ -85,15 +88,17 @@ impl SourceCode {
 }
 
 /// One input, and what is expected to come of it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Test {
     /// What it is called in the results.
     pub name: String,
     /// What the program reads.
+    #[serde(with = "crate::text")]
     pub stdin: Bytes,
     /// What it should write; without it, any output will do that the checker
     /// program or interactor accepts.
+    #[serde(with = "crate::text::optional")]
     pub expected: Option<Bytes>,
 }
 
@@ -119,7 +124,8 @@ impl fmt::Debug for Test {
 }
 
 /// Who says whether an output is right.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Checker {
     /// A comparison with the expected output, if there is one.
@@ -137,7 +143,8 @@ impl Default for Checker {
 }
 
 /// Where the program's stderr goes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum StderrMode {
     /// Into the result's stderr.
@@ -149,7 +156,8 @@ pub enum StderrMode {
 }
 
 /// Whether the tests behind a failed one are run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OnFailure {
     /// Every test is run.
     #[default]
@@ -168,7 +176,7 @@ pub enum OnFailure {
 ///     .with_test(Test::new("two", "2").with_expected("4"));
 /// assert_eq!(submission.tests.len(), 1);
 /// ```
-#[derive(Clone, PartialEq)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Submission {
     /// The program.
@@ -178,6 +186,7 @@ pub struct Submission {
     /// The tests. Without any, the program is run once with [`stdin`](Self::stdin).
     pub tests: Vec<Test>,
     /// What the program reads if there are no tests.
+    #[serde(with = "crate::text")]
     pub stdin: Bytes,
     /// What each run may use; the evaluator's own limits if absent.
     pub limits: Option<Limits>,

@@ -1,8 +1,9 @@
 //! [`NativeConfig`]: how many slots, which cgroup, what programs may read.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
-use evalx_core::LimitKind;
+use evalx_core::{Error, ErrorKind, LimitKind};
 use serde::{Deserialize, Serialize};
 
 /// Which control group the slots are made in.
@@ -25,6 +26,26 @@ pub enum Cgroup {
     /// itself, and a session is refused unless the operator has
     /// [accepted](NativeConfig::accept_weak) that.
     RlimitsOnly,
+}
+
+impl FromStr for Cgroup {
+    type Err = Error;
+
+    /// Reads `auto`, `adopt`, or the absolute path of a delegated group.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "adopt" => Ok(Self::Adopt),
+            path if path.starts_with('/') => Ok(Self::Path(path.into())),
+            _ => Err(Error::new(
+                ErrorKind::InvalidRequest,
+                format!(
+                    "`{}` is no control group: write auto, adopt, or the absolute path of a delegated one",
+                    text.escape_default()
+                ),
+            )),
+        }
+    }
 }
 
 /// Which executable the slots are started from.

@@ -1,0 +1,170 @@
+//! [`Engine`]: the sandbox of a worker, what it found there, and the evaluator.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use evalx::{Backends, Choice, NativeConfig};
+use evalx_core::{
+    ByteSize, DynSandbox, Error, ErrorKind, Evaluator, Languages, Limits, Observed, Result, Sandbox,
+    Toolchain, Toolchains,
+};
+use evalx_hints::HintEngine;
+
+/// How much output of one submission is kept. The JSON of the worst bytes has
+/// six for each, and fits into a result of the queue.
+const KEPT_OUTPUT: ByteSize = ByteSize::mib(4);
+
+/// What an [`Engine`] is started with.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct EngineConfig {
+    /// Which backends are wanted.
+    pub sandbox: Choice,
+    /// How many compilers and programs run at once.
+    pub steps: NonZeroUsize,
+    /// Which control group the native backend uses.
+    pub cgroup: evalx::Cgroup,
+    /// The languages that are known.
+    pub languages: Languages,
+    /// What a compiler may use.
+    pub compile_limits: Limits,
+}
+
+impl EngineConfig {
+    /// So many steps at once, in the best backend that this machine has.
+    #[must_use]
+    pub fn new(steps: NonZeroUsize) -> Self {
+        Self {
+            sandbox: Choice::Auto,
+            steps,
+            cgroup: evalx::Cgroup::default(),
+            languages: Languages::builtin(),
+            compile_limits: Limits::for_compiling(),
+        }
+    }
+
+    /// Sets which backends are wanted.
+    #[must_use]
+    pub fn with_sandbox(mut self, sandbox: Choice) -> Self {
+        self.sandbox = sandbox;
+        self
+    }
+
+    /// Sets which control group the native backend uses.
+    #[must_use]
+    pub fn with_cgroup(mut self, cgroup: evalx::Cgroup) -> Self {
+        self.cgroup = cgroup;
+        self
+    }
+
+    /// Sets the languages that are known.
+    #[must_use]
+    pub fn with_languages(mut self, languages: Languages) -> Self {
+        self.languages = languages;
+        self
+    }
+}
+
+/// The sandbox of a worker, what was found there, and the evaluator over both.
+#[derive(Debug)]
+pub struct Engine {
+    evaluator: Evaluator,
+    sandbox: DynSandbox,
+    toolchains: Arc<Toolchains>,
+}
+
+impl Engine {
+    /// Chooses and starts a backend, looks for the toolchains of all languages
+    /// in it, and warms up the hints.
+    ///
+    /// # Errors
+    ///
+    /// If no backend of the choice is fit; it says why of each.
+    pub async fn start(config: EngineConfig) -> Result<Self> {
+        // A test with an interactor has two sessions.
+        let sessions = 2 * config.steps.get();
+        let native = NativeConfig::default()
+            .with_slots(sessions)
+            .with_spares(sessions)
+            .with_cgroup(config.cgroup.clone())
+            .with_discovered_toolchains();
+        let backends = with_isolate(Backends::default(), &native, sessions).with_native(native);
+        let sandbox: DynSandbox = Arc::new(Observed::new(backends.choose(&config.sandbox).await?));
+        let toolchains = match Toolchains::probe(Arc::clone(&sandbox), &config.languages).await {
+            Ok(toolchains) => Arc::new(toolchains),
+            Err(error) => {
+                // What it says of its shutdown would not help anybody.
+                let _ = sandbox.shutdown().await;
+                return Err(error);
+            }
+        };
+        let hints = Arc::new(HintEngine::new());
+        let engine = Self::over(sandbox, toolchains, Arc::clone(&hints), config);
+        // The first failure is explained as fast as the second.
+        let warm: Vec<String> = engine.available().map(str::to_owned).collect();
+        let warmed =
+            tokio::task::spawn_blocking(move || hints.warm_up(warm.iter().map(String::as_str))).await;
+        warmed.map_err(|error| Error::new(ErrorKind::Internal, "the hints panicked").with_source(error))?;
+        Ok(engine)
+    }
+
+    fn over(
+        sandbox: DynSandbox,
+        toolchains: Arc<Toolchains>,
+        hints: Arc<HintEngine>,
+        config: EngineConfig,
+    ) -> Self {
+        let evaluator = Evaluator::new(Arc::clone(&sandbox))
+            .with_languages(config.languages)
+            .with_toolchains(Arc::clone(&toolchains))
+            .with_hints(hints)
+            .with_compile_limits(config.compile_limits)
+            .with_kept_output(KEPT_OUTPUT)
+            .with_parallelism(config.steps);
+        Self { evaluator, sandbox, toolchains }
+    }
+
+    /// Evaluates submissions.
+    #[must_use]
+    pub const fn evaluator(&self) -> &Evaluator {
+        &self.evaluator
+    }
+
+    /// Where programs are run.
+    #[must_use]
+    pub const fn sandbox(&self) -> &DynSandbox {
+        &self.sandbox
+    }
+
+    /// What was found there.
+    #[must_use]
+    pub fn toolchains(&self) -> &Toolchains {
+        &self.toolchains
+    }
+
+    /// The languages whose toolchains were found.
+    pub fn available(&self) -> impl Iterator<Item = &str> {
+        let is_there = |toolchain: &Toolchain| matches!(toolchain, Toolchain::Available { .. });
+        self.toolchains.iter().filter(move |(_, toolchain)| is_there(toolchain)).map(|(id, _)| id)
+    }
+
+    /// Ends the sandbox: nothing of it is left on the machine.
+    ///
+    /// # Errors
+    ///
+    /// What the backend could not remove.
+    pub async fn shutdown(&self) -> Result<()> {
+        self.sandbox.shutdown().await
+    }
+}
+
+#[cfg(feature = "isolate")]
+fn with_isolate(backends: Backends, native: &NativeConfig, sessions: usize) -> Backends {
+    let isolate = evalx::IsolateConfig::default().with_sessions(sessions).with_spares(sessions.min(2));
+    backends.with_isolate(native.toolchains.iter().fold(isolate, evalx::IsolateConfig::with_toolchain))
+}
+
+#[cfg(not(feature = "isolate"))]
+fn with_isolate(backends: Backends, _native: &NativeConfig, _sessions: usize) -> Backends {
+    backends
+}

@@ -1,0 +1,181 @@
+//! [`EvaluationHandler`]: what a worker does with a submission.
+
+use async_trait::async_trait;
+use evalx_core::{
+    CompileReport, Error, ErrorKind, Evaluation, Evaluator, Event, Submission, TestResult, Verdict,
+};
+use evalx_queue::{Claimed, Handler, JobContext, Outcome};
+use serde::{Deserialize, Serialize};
+
+use crate::job::{Answer, Job};
+use crate::notice::Notices;
+
+/// The event that tells what the compiler did, as a [`CompileReport`] with the backend's name.
+pub const COMPILED: &str = "compiled";
+/// The event that tells what came of one test.
+pub const TEST: &str = "test";
+
+/// The data of the event [`COMPILED`].
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Compiled {
+    /// The backend that the compiler ran in.
+    pub backend: String,
+    /// What it did.
+    pub compile: CompileReport,
+}
+
+/// The data of the event [`TEST`].
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Tested {
+    /// The backend that the program ran in.
+    pub backend: String,
+    /// The test's place in the submission.
+    pub index: usize,
+    /// What came of it.
+    pub result: TestResult,
+}
+
+/// Evaluates submissions, and tells what happens as it happens.
+///
+/// The session of the sandbox lives in the handler's future, so that what a
+/// cancelled submission has started ends with it.
+#[derive(Debug)]
+pub struct EvaluationHandler {
+    evaluator: Evaluator,
+    notices: Notices,
+}
+
+impl EvaluationHandler {
+    /// Evaluates with `evaluator`; who is to be told of a result is told by `notices`.
+    #[must_use]
+    pub const fn new(evaluator: Evaluator, notices: Notices) -> Self {
+        Self { evaluator, notices }
+    }
+
+    async fn answer(&self, job: &Job, last_attempt: LastAttempt, context: &JobContext) -> Outcome {
+        let evaluated = self.evaluate(job, context).await;
+        // Asked for when it is known, so that a `Fallback` names the one that ran it.
+        let backend = self.evaluator.sandbox().capabilities().backend;
+        let answer = match evaluated {
+            Ok(evaluation) if evaluation.is_retryable() && last_attempt == LastAttempt::No => {
+                return Outcome::retry("the sandbox was busy or broken in the middle of a test");
+            }
+            Ok(evaluation) => Answer::evaluated(backend, evaluation),
+            // Nobody's fault but the submission's: it is answered, and not dead.
+            Err(error) if matches!(error.kind(), ErrorKind::InvalidRequest | ErrorKind::Unsupported) => {
+                Answer::refused(backend, error.chain())
+            }
+            Err(error) if error.is_retryable() => return Outcome::retry(error.chain()),
+            Err(error) => return Outcome::rejected(error.chain()),
+        };
+        match serde_json::to_vec(&answer) {
+            Ok(result) => Outcome::done(result),
+            Err(error) => Outcome::rejected(format!("the result can't be written as JSON: {error}")),
+        }
+    }
+
+    async fn evaluate(&self, job: &Job, context: &JobContext) -> Result<Evaluation, Error> {
+        let first = self.stream(job.submission.clone(), context).await?;
+        let mut runs = vec![first];
+        while runs.len() < job.runs as usize
+            && runs.last().is_some_and(|run| run.verdict == Verdict::Accepted)
+        {
+            runs.push(self.evaluator.evaluate(job.submission.clone()).await?);
+        }
+        average(runs)
+    }
+
+    async fn stream(&self, submission: Submission, context: &JobContext) -> Result<Evaluation, Error> {
+        let mut events = self.evaluator.stream(submission);
+        while let Some(event) = events.next().await {
+            let backend = || self.evaluator.sandbox().capabilities().backend;
+            match event? {
+                Event::Compiled(compile) => {
+                    tell(context, COMPILED, &Compiled { backend: backend(), compile }).await;
+                }
+                Event::Test { index, result } => {
+                    tell(context, TEST, &Tested { backend: backend(), index, result }).await;
+                }
+                Event::Finished(evaluation) => return Ok(evaluation),
+                _ => {}
+            }
+        }
+        Err(Error::new(ErrorKind::Internal, "an evaluation ended without a result"))
+    }
+}
+
+/// Whether the queue begins the job again if this attempt fails.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LastAttempt {
+    Yes,
+    No,
+}
+
+#[async_trait]
+impl Handler for EvaluationHandler {
+    async fn handle(&self, claimed: Claimed, context: JobContext) -> Outcome {
+        let job: Job = match claimed.decode() {
+            Ok(job) => job,
+            Err(error) => return Outcome::rejected(error.chain()),
+        };
+        let config = context.queue().config();
+        let last_attempt =
+            if claimed.attempt >= config.max_attempts { LastAttempt::Yes } else { LastAttempt::No };
+        let worker_may_be_its_last = claimed.crashes + 1 >= config.max_crashes;
+        if let Some(notify) = job.notify.as_ref().filter(|_| worker_may_be_its_last) {
+            // If this worker dies too, nobody runs the job again who could tell.
+            let patience = claimed.max_run + config.lease + config.grace;
+            if let Err(error) = self.notices.announce_later(claimed.id(), notify, patience).await {
+                return Outcome::retry(error.chain());
+            }
+        }
+        let outcome = Box::pin(self.answer(&job, last_attempt, &context)).await;
+        let ends = match &outcome {
+            Outcome::Retry { .. } => last_attempt == LastAttempt::Yes,
+            _ => true,
+        };
+        // Announced before the result is there, so that a death in between
+        // loses nothing: the delivery waits for the result.
+        if let Some(notify) = job.notify.as_ref().filter(|_| ends)
+            && let Err(error) = self.notices.announce(claimed.id(), notify).await
+        {
+            return Outcome::retry(error.chain());
+        }
+        outcome
+    }
+}
+
+/// Tells an event to those who follow. Nobody waits for it: the result has all of it.
+async fn tell<T: Serialize + Sync>(context: &JobContext, name: &str, data: &T) {
+    let told = match serde_json::to_vec(data) {
+        Ok(data) => context.emit(name, data).await.map(|_| ()).map_err(|error| error.chain()),
+        Err(error) => Err(error.to_string()),
+    };
+    if let Err(error) = told {
+        tracing::warn!(event = name, %error, "an event could not be told");
+    }
+}
+
+/// The last of several runs, with the average of what the accepted ones used.
+fn average(mut runs: Vec<Evaluation>) -> Result<Evaluation, Error> {
+    let mut last =
+        runs.pop().ok_or_else(|| Error::new(ErrorKind::Internal, "a submission was run no times"))?;
+    let Ok(count) = u32::try_from(runs.len() + 1) else { return Ok(last) };
+    for (index, test) in last.tests.iter_mut().enumerate() {
+        let Some(report) = &mut test.report else { continue };
+        let mut memory = report.memory_peak.as_u64();
+        for earlier in runs.iter().filter_map(|run| run.tests.get(index)?.report.as_ref()) {
+            report.cpu_time += earlier.cpu_time;
+            report.user_time += earlier.user_time;
+            report.system_time += earlier.system_time;
+            report.wall_time += earlier.wall_time;
+            memory = memory.saturating_add(earlier.memory_peak.as_u64());
+        }
+        report.cpu_time /= count;
+        report.user_time /= count;
+        report.system_time /= count;
+        report.wall_time /= count;
+        report.memory_peak = evalx_core::ByteSize::bytes(memory / u64::from(count));
+    }
+    Ok(last)
+}

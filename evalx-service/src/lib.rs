@@ -1,0 +1,88 @@
+//! Submissions as jobs: the part of a judging service that is the same whatever
+//! protocol it speaks, and whichever process does it.
+//!
+//! ```text
+//!  a server ── Service ──► queue of submissions ──► Workers ── Engine ──► sandbox
+//!     ▲          │ ▲            │        ▲             │
+//!     │          │ └─ events ◄──┘        └── result ◄──┤
+//!     │          └──────► queue of deliveries ◄────────┘ announced
+//!     │                        └──► Workers ── Couriers ──► who wants to be told
+//!   one dialect or several
+//! ```
+//!
+//! - A [`Service`] takes an [`Order`], and one can wait for it, ask for it,
+//!   follow it, cancel it.
+//! - [`Workers`] take a [`Job`], have the [`Engine`]'s evaluator evaluate it, tell
+//!   each test as it ends, and leave an [`Answer`].
+//! - A [`SubmissionDocument`] is all of it as JSON.
+//! - Who is to be told of a result is told by [`Couriers`], as a job of a queue of
+//!   its own: what dies in between loses no delivery.
+//!
+//! The server and the workers may be one process or many; with a queue on Redis,
+//! any of them may die at any moment.
+//!
+//! # Example
+//!
+//! ```no_run
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::num::NonZeroUsize;
+//! use std::time::Duration;
+//! use evalx_core::Submission;
+//! use evalx_service::{
+//!     Couriers, Engine, EngineConfig, Job, Order, QueueConfig, Queues, Service, SubmissionDocument, Workers,
+//! };
+//!
+//! let queues = Queues::open("memory", QueueConfig::default()).await?;
+//! let engine = Engine::start(EngineConfig::new(NonZeroUsize::MIN)).await?;
+//! let couriers = Couriers::new(Default::default(), Default::default())?;
+//! let workers = Workers::start(&queues, &engine, couriers, 2, Duration::from_secs(20))?;
+//!
+//! let service = Service::new(queues);
+//! let job = Job::new(Submission::new("python", "print('Hello, world!')"));
+//! let minute = Duration::from_secs(60);
+//! let admission = service.accept(vec![Order::new(job, "a school", minute)]).await?.remove(0);
+//! let job = service.wait(admission.into_id()?, minute).await?;
+//! println!("{:?}", SubmissionDocument::new(&job).verdict);
+//!
+//! workers.shutdown().await;
+//! engine.shutdown().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Crate features
+//!
+//! - **isolate** (default): the backend `isolate`, besides the native one.
+//! - **redis**: queues on Redis.
+//! - **metrics**: what jobs, sandboxes and deliveries tell the `metrics` facade.
+//! - **openapi**: schemas of the documents.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod deliver;
+mod document;
+mod engine;
+mod evaluate;
+mod job;
+pub mod judge0;
+mod notice;
+mod queues;
+mod report;
+mod service;
+mod timestamp;
+mod workers;
+
+pub use deliver::{Couriers, DeliveryHandler};
+pub use document::{Status, SubmissionDocument, TestDocument, compile_document, hint_text};
+pub use engine::{Engine, EngineConfig};
+pub use evaluate::{COMPILED, Compiled, EvaluationHandler, TEST, Tested};
+pub use evalx::{Cgroup, Choice};
+pub use evalx_queue::QueueConfig;
+pub use evalx_webhook::{AddressPolicy, CourierConfig, Secrets};
+pub use job::{Answer, Job, Notify, NotifyForm};
+pub use notice::Notices;
+pub use queues::Queues;
+pub use report::{LimitDocument, ReportDocument};
+pub use service::{Order, Service};
+pub use timestamp::rfc3339;
+pub use workers::Workers;

@@ -1,0 +1,213 @@
+//! One process from its start to its end: what is started in which order, and
+//! ended in which.
+//!
+//! ```text
+//! start  queue ─► listen ─► engine ─► workers ─► /readyz
+//! end    no orders ─► workers drain ─► who waits is told ─► connections end ─► sandbox ends
+//! ```
+
+use std::future::Future;
+use std::io::Write;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evalx_core::Languages;
+use evalx_queue::{Durability, QueueConfig};
+use evalx_service::{Choice, Couriers, Engine, EngineConfig, Queues, Service, Workers};
+use evalx_webhook::{AddressPolicy, CourierConfig, RetryPolicy, Secrets};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::SetOnce;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::access::Access;
+use crate::app::{App, EngineSlot, Shared, router};
+use crate::measure;
+use crate::settings::{Settings, Webhooks};
+
+/// How long connections may take to end once nothing more will come of them.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
+/// What can keep a server from going on.
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+///
+/// What is wrong with the settings, or with the machine.
+pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
+    let stop = stop_signal()?;
+    let metrics = measure::install()?;
+    let queues =
+        Queues::open(&settings.queue, queue_config(&settings)).await.map_err(|error| error.chain())?;
+    let service = Service::new(queues.clone());
+    let couriers = couriers(&settings.webhooks)?;
+    let languages = languages(&settings)?;
+    let steps = settings.workers.map_or_else(processors, NonZeroUsize::new);
+    let listener = TcpListener::bind(settings.addr).await?;
+    announce(&listener)?;
+
+    let app = App::new(Shared {
+        service: service.clone(),
+        languages: languages.clone(),
+        access: Access::new(&settings.auth_tokens, &settings.admin_tokens),
+        couriers: couriers.clone(),
+        judge0_version: settings.judge0_version.clone(),
+        metrics: metrics.clone(),
+        engine: if steps.is_some() { EngineSlot::Here(SetOnce::new()) } else { EngineSlot::Elsewhere },
+        caps: settings.caps.clone(),
+    });
+    let connections = CancellationToken::new();
+    let serving = axum::serve(listener, router(app.clone()))
+        .with_graceful_shutdown(connections.clone().cancelled_owned());
+    let mut serving = AbortOnDropHandle::new(tokio::spawn(serving.into_future()));
+    let _upkeep = AbortOnDropHandle::new(tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(measure::UPKEEP);
+        loop {
+            ticks.tick().await;
+            metrics.run_upkeep();
+        }
+    }));
+
+    let mut stop = std::pin::pin!(stop);
+    let engine = match steps {
+        None => None,
+        Some(steps) => {
+            let config = EngineConfig::new(steps)
+                .with_sandbox(sandbox(&settings)?)
+                .with_cgroup(settings.cgroup.parse()?)
+                .with_languages(languages);
+            tokio::select! {
+                engine = Engine::start(config) => Some(Arc::new(engine.map_err(|error| error.chain())?)),
+                () = &mut stop => return Ok(()),
+            }
+        }
+    };
+    let workers = match &engine {
+        None => None,
+        Some(engine) => {
+            let drain = settings.queueing.drain;
+            // One more than run at once: it is there when a permit is free.
+            let jobs = 2 * steps.map_or(1, NonZeroUsize::get);
+            Some(Workers::start(&queues, engine, couriers, jobs, drain).map_err(|error| error.chain())?)
+        }
+    };
+    if let (Some(engine), EngineSlot::Here(slot)) = (&engine, &app.engine) {
+        // Set once, here.
+        let _ = slot.set(Arc::clone(engine));
+        tracing::info!(sandbox = %engine.sandbox(), languages = engine.available().count(), "ready");
+    }
+
+    tokio::select! {
+        () = &mut stop => tracing::info!("shutting down"),
+        ended = &mut serving => ended??,
+    }
+    service.close();
+    if let Some(workers) = workers {
+        let drained = workers.shutdown().await;
+        tracing::info!(finished = drained.finished, handed_back = drained.released, "the workers have ended");
+    }
+    report_waiting(&service).await;
+    service.abandon();
+    connections.cancel();
+    if tokio::time::timeout(LAST_WORDS, &mut serving).await.is_err() {
+        tracing::warn!("connections were cut off");
+    }
+    if let Some(engine) = engine {
+        engine.shutdown().await.map_err(|error| error.chain())?;
+    }
+    Ok(())
+}
+
+/// Says what is left behind.
+async fn report_waiting(service: &Service) {
+    let Ok(stats) = service.stats().await else { return };
+    if service.queues().submissions.durability() == Durability::None && stats.depth() > 0 {
+        tracing::warn!(waiting = stats.depth(), "submissions are lost: the queue is in memory");
+    } else {
+        tracing::info!(waiting = stats.depth(), "submissions wait in the queue");
+    }
+}
+
+/// Ends when this process is asked to end.
+fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// Says on stdout where the server is; what starts it can wait for that.
+fn announce(listener: &TcpListener) -> Result<(), Failure> {
+    let address = listener.local_addr()?;
+    let text = format!(
+        "Page      http://{address}/\n\
+         API       http://{address}/docs and http://{address}/openapi.json\n\
+         Metrics   http://{address}/metrics\n"
+    );
+    let mut stdout = std::io::stdout().lock();
+    // A server whose starter does not listen serves all the same.
+    if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        tracing::warn!(%error, %address, "stdout is closed");
+    }
+    Ok(())
+}
+
+fn processors() -> Option<NonZeroUsize> {
+    Some(std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN))
+}
+
+fn queue_config(settings: &Settings) -> QueueConfig {
+    QueueConfig::default()
+        .with_max_depth(settings.queueing.queue_limit)
+        .with_tenant_depth(settings.queueing.tenant_limit)
+        .with_result_ttl(settings.queueing.result_ttl)
+        .with_idempotency_ttl(settings.queueing.result_ttl)
+}
+
+fn sandbox(settings: &Settings) -> Result<Choice, Failure> {
+    Ok(match &settings.sandbox {
+        Some(text) => text.parse()?,
+        None => Choice::from_environment().map_err(|error| error.chain())?,
+    })
+}
+
+fn couriers(settings: &Webhooks) -> Result<Couriers, Failure> {
+    let addresses =
+        if settings.webhook_allow_private { AddressPolicy::AllowPrivate } else { AddressPolicy::default() };
+    let secrets: Secrets = match settings.webhook_secret.as_deref().filter(|text| !text.is_empty()) {
+        Some(text) => text.parse().map_err(|error| format!("the webhook secret is of no use: {error}"))?,
+        None => Secrets::default(),
+    };
+    let config = CourierConfig::default()
+        .with_addresses(addresses)
+        .with_retries(RetryPolicy::default().with_retries(settings.webhook_retries));
+    Ok(Couriers::new(config, secrets)?)
+}
+
+fn languages(settings: &Settings) -> Result<Languages, Failure> {
+    let mut languages = Languages::builtin();
+    if let Some(path) = &settings.languages {
+        let at = |why: String| format!("{}: {why}", path.display());
+        let text = std::fs::read_to_string(path).map_err(|error| at(error.to_string()))?;
+        languages = languages.with_toml(&text).map_err(|error| at(error.chain()))?;
+    }
+    if settings.only_languages.is_empty() {
+        return Ok(languages);
+    }
+    let mut wanted = Vec::new();
+    for name in &settings.only_languages {
+        let language = languages.get(name.trim()).ok_or_else(|| format!("`{name}` is no language"))?;
+        wanted.push(language.id.clone());
+    }
+    let others: Vec<String> =
+        languages.iter().map(|language| language.id.clone()).filter(|id| !wanted.contains(id)).collect();
+    Ok(others.iter().fold(languages, |languages, id| languages.without(id)))
+}

@@ -1,0 +1,106 @@
+//! The server as a whole: the built program, asked over HTTP.
+//!
+//! What runs programs needs the native sandbox: where it can't be, those trials
+//! are ignored, or fail if `EVALX_REQUIRE` names `native`; likewise `redis`.
+#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+mod client;
+mod evaluating;
+mod refusing;
+mod server;
+mod sharing;
+
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use server::Server;
+
+/// What deliveries are signed with.
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// The server that all trials with programs share; none if it can't start.
+type Shared = Arc<Mutex<Option<Result<Arc<Server>, String>>>>;
+
+macro_rules! trials {
+    ($($module:ident::$name:ident $($argument:ident)?),* $(,)?) => {
+        vec![$(trials!(@one $module $name $($argument)?)),*]
+    };
+    (@one $module:ident $name:ident) => {
+        Trial::test(stringify!($name), || {
+            $module::$name();
+            Ok(())
+        })
+    };
+    (@one $module:ident $name:ident $shared:ident) => {{
+        let shared = Arc::clone(&$shared);
+        Trial::ignorable_test(stringify!($name), move || with(&shared, $module::$name))
+    }};
+}
+
+fn with(shared: &Shared, run: fn(&Server)) -> Result<Completion, Failed> {
+    let server = {
+        let mut slot = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        slot.get_or_insert_with(start).clone()
+    };
+    match server {
+        Ok(server) => {
+            run(&server);
+            Ok(Completion::Completed)
+        }
+        Err(reason) => missing("native", reason),
+    }
+}
+
+/// What can't be run here is ignored, or fails where it is required.
+fn missing(what: &str, reason: String) -> Result<Completion, Failed> {
+    let required =
+        std::env::var("EVALX_REQUIRE").is_ok_and(|list| list.split(',').any(|word| word.trim() == what));
+    if required { Err(reason.into()) } else { Ok(Completion::ignored_with(reason)) }
+}
+
+fn over_redis() -> Result<Completion, Failed> {
+    let redis = match sharing::redis() {
+        Ok(redis) => redis,
+        Err(reason) => return missing("redis", reason),
+    };
+    match sharing::a_killed_worker_loses_nothing(&redis) {
+        Ok(()) => Ok(Completion::Completed),
+        Err(reason) => missing("native", reason),
+    }
+}
+
+fn start() -> Result<Arc<Server>, String> {
+    Server::start(&[
+        ("EVALX_SANDBOX", "native"),
+        ("EVALX_ONLY_LANGUAGES", "python,c"),
+        ("EVALX_WEBHOOK_SECRET", SECRET),
+        ("EVALX_WEBHOOK_ALLOW_PRIVATE", "true"),
+    ])?
+    .ready()
+    .map(Arc::new)
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let shared = Shared::default();
+    let mut trials = trials![
+        evaluating::a_program_is_run_on_its_tests shared,
+        evaluating::a_failure_is_explained_at_its_line shared,
+        evaluating::events_come_in_order_and_resume shared,
+        evaluating::what_runs_is_cancelled shared,
+        evaluating::a_webhook_is_told_once_and_signed shared,
+        evaluating::judge0_is_spoken_at_the_root shared,
+        evaluating::the_promised_metrics_are_there shared,
+        refusing::every_wrong_field_is_named,
+        refusing::tenants_are_kept_apart,
+        refusing::what_is_too_much_is_refused_with_a_time,
+        refusing::the_page_and_the_document_are_served,
+        refusing::who_waits_at_the_end_is_told_so,
+    ];
+    trials.push(Trial::ignorable_test("a_killed_worker_loses_nothing", over_redis));
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    // Ends the server before the process does.
+    *shared.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    conclusion.exit_code()
+}
