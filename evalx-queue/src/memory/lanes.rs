@@ -104,8 +104,7 @@ impl Lanes {
     pub(super) fn position(&self, place: &Place) -> u64 {
         let before: u64 = self.by_level()[..place.level].iter().sum();
         let level = &self.levels[place.level];
-        let rank =
-            level.lanes.get(&place.tenant).map_or(0, |lane| rank(lane, place.ordinal) as u64);
+        let rank = level.lanes.get(&place.tenant).map_or(0, |lane| rank(lane, place.ordinal) as u64);
         before + (rank * level.ring.len() as u64 + 1).min(level.since.len() as u64)
     }
 }

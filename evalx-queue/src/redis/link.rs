@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
 use redis::io::tcp::TcpSettings;
-use redis::{AsyncConnectionConfig, Client, Cmd, IntoConnectionInfo as _, RedisError, ServerErrorKind, Value};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, IntoConnectionInfo as _, RedisError, ServerErrorKind, Value,
+};
 
 use super::config::RedisConfig;
 use super::script::{Arguments, Script};
