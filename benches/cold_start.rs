@@ -4,9 +4,10 @@
 //! the first step; for `docker exec` a container and the first `exec`.
 
 use std::process::Stdio;
+use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use evalx_benches::contender::{Contender, Stage, bare, docker, image, native};
+use evalx_benches::contender::{Contender, Stage, bare, docker, image, isolate, native};
 use evalx_benches::engine::Warm;
 use evalx_core::{DynSandbox, Origin};
 
@@ -25,12 +26,13 @@ fn cold_start(criterion: &mut Criterion) {
                     warm.execute(&work.command, b"").await.expect("it runs");
                     return warm.remove().await;
                 }
-                Contender::Sandbox(sandbox, _) if sandbox.capabilities().backend == "native" => {
-                    std::sync::Arc::new(native().await.expect("it starts"))
-                }
-                Contender::Sandbox(..) => std::sync::Arc::new(docker(false).await.expect("it starts")),
+                Contender::Sandbox(sandbox, _) => match sandbox.capabilities().backend.as_ref() {
+                    "native" => Arc::new(native().await.expect("it starts")),
+                    "isolate" => Arc::new(isolate().await.expect("it starts")),
+                    _ => Arc::new(docker(false).await.expect("it starts")),
+                },
             };
-            Contender::Sandbox(fresh.clone(), Origin::new()).once(folder, work).await;
+            Contender::Sandbox(Arc::clone(&fresh), Origin::new()).once(folder, work).await;
             fresh.shutdown().await.expect("it shuts down");
         }
     });

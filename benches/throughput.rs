@@ -1,5 +1,6 @@
 //! How many runs a second, one after the other and at once?
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,7 @@ fn throughput(criterion: &mut Criterion) {
             // Each works on a submission of its own, which lasts.
             let workers: Vec<Contender> = (0..concurrency)
                 .map(|_| match contender {
-                    Contender::Sandbox(sandbox, _) => Contender::Sandbox(sandbox.clone(), Origin::new()),
+                    Contender::Sandbox(sandbox, _) => Contender::Sandbox(Arc::clone(sandbox), Origin::new()),
                     other => other.clone(),
                 })
                 .collect();

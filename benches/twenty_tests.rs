@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::process::Stdio;
+use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use evalx_benches::contender::{Contender, Stage, bare};
@@ -27,7 +28,7 @@ fn twenty_tests(criterion: &mut Criterion) {
                     let known = evaluators.iter().find(|(known, _)| *known == name);
                     Some(known.map(|(_, evaluator)| evaluator.clone()).unwrap_or_else(|| {
                         let cache = if compiled { ByteSize::mib(64) } else { ByteSize::ZERO };
-                        let evaluator = Evaluator::new(sandbox.clone()).with_cache(cache);
+                        let evaluator = Evaluator::new(Arc::clone(sandbox)).with_cache(cache);
                         evaluators.push((name, evaluator.clone()));
                         evaluator
                     }))

@@ -23,9 +23,12 @@ fn warm_run(criterion: &mut Criterion) {
     stage.end();
 }
 
+/// A session that runs one step after the other.
+type Shared = Arc<Mutex<Box<dyn evalx_core::Session>>>;
+
 fn step_alone(criterion: &mut Criterion, stage: &Stage) {
     let (folder, work) = (stage.programs.folder(), stage.programs.hello_c());
-    let mut open: Option<(String, Arc<Mutex<Box<dyn evalx_core::Session>>>)> = None;
+    let mut open: Option<(String, Shared)> = None;
     stage.compare(criterion, "step", "hello C, step alone", |contender| {
         // One session for each contender, opened before its first run.
         let session = match &contender {

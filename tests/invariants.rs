@@ -24,7 +24,16 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
         ],
     ),
     ("evalx-agent", &[]),
-    ("evalx-benches", &["evalx-core", "evalx-hints", "evalx-sandbox-docker", "evalx-sandbox-native"]),
+    (
+        "evalx-benches",
+        &[
+            "evalx-core",
+            "evalx-hints",
+            "evalx-sandbox-docker",
+            "evalx-sandbox-isolate",
+            "evalx-sandbox-native",
+        ],
+    ),
     ("evalx-core", &[]),
     ("evalx-hints", &["evalx-core"]),
     // The queue knows jobs as bytes: no sandbox, and not even the words of one.

@@ -6,8 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, SamplingMode};
-use evalx_core::{Collect, DynSandbox, Limits, Origin, SandboxPath, Session, SessionSpec, Step, WORK_FOLDER};
+use evalx_core::{
+    Collect, DynSandbox, LimitKind, Limits, Origin, SandboxPath, Session, SessionSpec, Step, WORK_FOLDER,
+};
 use evalx_sandbox_docker::{DockerConfig, DockerSandbox, Image, Reuse, Way};
+use evalx_sandbox_isolate::{IsolateConfig, IsolateSandbox};
 use evalx_sandbox_native::{NativeConfig, NativeSandbox};
 use tokio::runtime::Runtime;
 
@@ -56,6 +59,17 @@ pub async fn native() -> evalx_core::Result<NativeSandbox> {
     Ok(sandbox)
 }
 
+/// Boxes of `isolate`, each made ahead.
+///
+/// # Errors
+///
+/// Why it can't run here.
+pub async fn isolate() -> evalx_core::Result<IsolateSandbox> {
+    let config = IsolateConfig::default().with_sessions(8).with_spares(8);
+    // Without control groups it holds these for each process alone.
+    IsolateSandbox::start(config.accept_weak(LimitKind::Memory).accept_weak(LimitKind::CpuTime)).await
+}
+
 /// Containers with the agent: warm, or made for each session.
 ///
 /// # Errors
@@ -94,7 +108,7 @@ impl Stage {
         runtime.block_on(async {
             let of = |sandbox: DynSandbox| Contender::Sandbox(sandbox, Origin::new());
             enter("native", native().await.map(|it| of(Arc::new(it))).map_err(|error| error.chain()));
-            enter("isolate", Err("its backend is not part of these benchmarks yet".to_owned()));
+            enter("isolate", isolate().await.map(|it| of(Arc::new(it))).map_err(|error| error.chain()));
             enter(
                 "docker agent",
                 docker(true).await.map(|it| of(Arc::new(it))).map_err(|error| error.chain()),
@@ -111,6 +125,10 @@ impl Stage {
     }
 
     /// Measures each contender at one task, run after run.
+    ///
+    /// # Panics
+    ///
+    /// If a run panicked before.
     pub fn compare<T, F>(&self, criterion: &mut Criterion, group: &str, task: &str, mut run: T)
     where
         T: FnMut(Contender) -> F,
