@@ -341,7 +341,13 @@ impl Zygote {
         let wall_ns = sys::clock(libc::CLOCK_MONOTONIC).saturating_sub(cell.started_ns.load(SeqCst));
         let mut done = cell::measure(cell, wall_ns, ended.max_rss);
         if done.user_ns == 0 && done.system_ns == 0 {
-            (done.user_ns, done.system_ns) = cell::split(done.cpu_ns, ended.user_ns, ended.system_ns);
+            // What the kernel kills with the cell it may reap itself, and then
+            // keeps no account of: the group knows better, where it knows.
+            let [user, system] = match cell.meter.cpu_parts() {
+                [0, 0] => [ended.user_ns, ended.system_ns],
+                parts => parts,
+            };
+            (done.user_ns, done.system_ns) = cell::split(done.cpu_ns, user, system);
         }
         if !(done.stopped == Stopped::Memory && why as u64 > Stopped::Memory as u64) {
             done.stopped = why;

@@ -56,6 +56,9 @@ pub(crate) struct V1 {
     pub(crate) pids_folder: RawFd,
     pub(crate) pids: Group<{ PIDS_FILES.len() }>,
     pub(crate) cpu: RawFd,
+    /// Its parts in user mode and in the kernel; -1 before Linux 4.7.
+    cpu_parts: [RawFd; 2],
+    cpu_parts_before: [AtomicU64; 2],
     /// The limit in force, to write it only when it changes.
     limit_now: AtomicU64,
     /// What the step may use.
@@ -149,6 +152,9 @@ impl V1 {
             pids_folder,
             pids: Group::new(),
             cpu: sys::open(cpuacct, c"cpuacct.usage", libc::O_RDONLY)?,
+            cpu_parts: [c"cpuacct.usage_user", c"cpuacct.usage_sys"]
+                .map(|name| sys::open(cpuacct, name, libc::O_RDONLY).unwrap_or(-1)),
+            cpu_parts_before: [const { AtomicU64::new(0) }; 2],
             limit_now: AtomicU64::new(0),
             allowed: AtomicU64::new(0),
             usage_before: AtomicU64::new(0),
@@ -178,6 +184,20 @@ impl V1 {
     /// The limit of the group now in use is not known yet.
     pub(crate) fn memory_was_renewed(&self) {
         self.limit_now.store(0, Relaxed);
+    }
+
+    /// Notes the parts of CPU time that come before the next step's.
+    pub(crate) fn note_cpu_parts(&self) {
+        for (before, file) in self.cpu_parts_before.iter().zip(self.cpu_parts) {
+            before.store(read_number(file).unwrap_or(0), Relaxed);
+        }
+    }
+
+    fn cpu_parts(&self) -> [u64; 2] {
+        [0, 1].map(|part: usize| {
+            let now = read_number(self.cpu_parts[part]).unwrap_or(0);
+            now.saturating_sub(self.cpu_parts_before[part].load(Relaxed))
+        })
     }
 
     fn begin(&self, memory: u64, processes: u64) -> Result<(), Errno> {
@@ -331,6 +351,15 @@ impl Meter {
             Self::V1(v1) => v1.cpu_ns(),
             Self::V2(v2) => v2.usage().cpu_ns,
             Self::None => 0,
+        }
+    }
+
+    /// How CPU time divides into user mode and the kernel, roughly: for a step
+    /// whose processes can't all be asked.
+    pub(crate) fn cpu_parts(&self) -> [u64; 2] {
+        match self {
+            Self::V1(v1) => v1.cpu_parts(),
+            Self::V2(_) | Self::None => [0; 2],
         }
     }
 

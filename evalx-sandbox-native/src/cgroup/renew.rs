@@ -39,6 +39,7 @@ pub(crate) fn settle(folder: RawFd) -> Result<(), Errno> {
 pub(crate) fn fresh(meter: &Meter, oom_events: RawFd) -> Result<(), Errno> {
     match meter {
         Meter::V1(v1) => {
+            v1.note_cpu_parts();
             // Its peak can't be reset, but one that only ever saw single
             // processes needs no reset: it can't hide a larger one.
             if !(v1.pids.is_made() && v1.processes_peak_is_fresh()) {
