@@ -147,7 +147,7 @@ impl Engine {
         Ok(pid.filter(|pid| *pid > 0))
     }
 
-    /// Changes a container's limits.
+    /// Changes a container's limits; one that is gone was lost.
     pub(crate) async fn update(&self, id: &str, memory: u64, processes: u64) -> Result<(), DockerError> {
         let signed = |value| i64::try_from(value).unwrap_or(i64::MAX);
         let body = ContainerUpdateBody {
@@ -156,7 +156,12 @@ impl Engine {
             pids_limit: Some(signed(processes)),
             ..Default::default()
         };
-        self.within("change a container's limits", self.docker.update_container(id, body)).await
+        match self.within("change a container's limits", self.docker.update_container(id, body)).await {
+            Err(DockerError::Engine { source, .. }) if matches!(status(&source), Some(404 | 409)) => {
+                Err(DockerError::Lost(source.to_string()))
+            }
+            result => result,
+        }
     }
 
     /// Kills and removes a container, whatever it does; one that is gone is well too.
