@@ -36,11 +36,13 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ),
     ("evalx-core", &[]),
     ("evalx-hints", &["evalx-core"]),
+    // The one crate that backends share, beside their words.
+    ("evalx-host", &["evalx-core"]),
     // The queue knows jobs as bytes: no sandbox, and not even the words of one.
     ("evalx-queue", &[]),
     ("evalx-sandbox-docker", &["evalx-agent", "evalx-core"]),
-    ("evalx-sandbox-isolate", &["evalx-core"]),
-    ("evalx-sandbox-native", &["evalx-core"]),
+    ("evalx-sandbox-isolate", &["evalx-core", "evalx-host"]),
+    ("evalx-sandbox-native", &["evalx-core", "evalx-host"]),
     // What servers and workers share: here the libraries meet.
     ("evalx-service", &["evalx", "evalx-core", "evalx-hints", "evalx-queue", "evalx-webhook"]),
     ("evalx-testkit", &["evalx-core", "evalx-queue"]),

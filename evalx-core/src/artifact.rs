@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
-use crate::{ByteSize, SandboxPath};
+use crate::{ByteSize, Result, SandboxPath};
 
 /// A regular file of an [`Artifact`].
 #[derive(Clone, PartialEq, Eq)]
@@ -24,6 +24,18 @@ impl ArtifactFile {
     #[must_use]
     pub const fn new(path: Option<SandboxPath>, contents: Bytes, executable: bool) -> Self {
         Self { path, contents, executable }
+    }
+
+    /// Where the file lies when its artifact is placed at `path`.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidRequest` if that is longer than a path may be.
+    pub fn placed_at(&self, path: &SandboxPath) -> Result<SandboxPath> {
+        match &self.path {
+            Some(below) => SandboxPath::new(format!("{path}/{below}")),
+            None => Ok(path.clone()),
+        }
     }
 }
 

@@ -90,6 +90,18 @@ pub enum ProgramEnd {
     Signal(Signal),
 }
 
+impl ProgramEnd {
+    /// Takes apart what wait(2) tells of a process that has ended; `None` for
+    /// one that is stopped, and for a signal that does not exist.
+    #[must_use]
+    pub fn from_wait_status(status: i32) -> Option<Self> {
+        match status & 0x7f {
+            0 => Some(Self::Code((status >> 8) & 0xff)),
+            signal => Signal::from_number(signal).map(Self::Signal),
+        }
+    }
+}
+
 /// Who ended the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -10,12 +10,12 @@ use evalx_core::{
     Capabilities, Error, ErrorKind, Isolation, LimitKind, Network, Result, Sandbox, Session, SessionSpec,
     Strength, SyscallPolicy,
 };
+use evalx_host::Owner;
 use nix::unistd::Uid;
 
 use crate::boxes::{Boxes, Common};
 use crate::config::{ControlGroups, IsolateConfig};
 use crate::error::IsolateError;
-use crate::files::Owner;
 use crate::groups::Groups;
 use crate::installation::Installation;
 use crate::kit::Layers;

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use evalx_core::{Limits, Result};
+use evalx_host::Owner;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, sleep};
@@ -25,7 +26,6 @@ use tokio_util::task::TaskTracker;
 
 use crate::backend::Found;
 use crate::error::IsolateError;
-use crate::files::Owner;
 use crate::groups::Groups;
 use crate::installation::Installation;
 use crate::kit::Kit;

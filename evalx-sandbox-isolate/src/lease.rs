@@ -10,11 +10,11 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use evalx_host::private_folder;
 use nix::fcntl::{Flock, FlockArg, OFlag};
-use nix::unistd::Uid;
 
 use crate::error::IsolateError;
 
@@ -90,18 +90,10 @@ impl Lease {
     }
 }
 
-/// Makes a folder that only this user can look into, or checks that it is one:
-/// somebody else may have been first. Its path without symlinks, which isolate's
-/// rules and the kernel's list of mounts must be able to hold as it is.
+/// The folder's path without symlinks, which isolate's rules and the kernel's
+/// list of mounts must be able to hold as it is.
 fn make_private(folder: &Path) -> io::Result<PathBuf> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let data = fs::symlink_metadata(folder)?;
-    if !data.is_dir() {
-        return Err(io::Error::other("it is no folder: a symlink could lead to somebody else's"));
-    }
-    if data.uid() != Uid::effective().as_raw() || data.mode() & 0o022 != 0 {
-        return Err(io::Error::other("it belongs to somebody else, or others can write to it"));
-    }
+    private_folder(folder)?;
     let path = fs::canonicalize(folder)?;
     if is_plain(&path) { Ok(path) } else { Err(io::Error::other(ODD_PATH)) }
 }
@@ -166,7 +158,7 @@ mod tests {
     fn a_folder_of_others_is_refused() {
         let folder = tempfile::tempdir().expect("a folder is made");
         let open = folder.path().join("open");
-        fs::DirBuilder::new().mode(0o700).create(&open).expect("a folder is made");
+        fs::create_dir(&open).expect("a folder is made");
         fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o777))
             .expect("it is opened");
         assert!(State::open(Some(&open)).is_err());

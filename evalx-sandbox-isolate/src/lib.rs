@@ -93,7 +93,6 @@ mod boxes;
 mod command;
 mod config;
 mod error;
-mod files;
 mod gate;
 mod groups;
 mod installation;

@@ -8,15 +8,13 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use evalx_core::{Error, ErrorKind, Result, WORK_FOLDER};
+use evalx_host::WorkFolder;
 use nix::errno::Errno;
-
-use crate::files::{self, Owner};
 
 /// What is known of a program from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +30,7 @@ enum Look {
 /// What a session shows: its work folder, and folders of the host.
 #[derive(Debug)]
 pub(crate) struct View<'a> {
-    pub(crate) files: &'a OwnedFd,
-    pub(crate) owner: Owner,
+    pub(crate) files: &'a WorkFolder,
     /// Host folders that are shown at the same path.
     pub(crate) shown: &'a [PathBuf],
 }
@@ -71,7 +68,7 @@ impl View<'_> {
         let whole = Path::new(WORK_FOLDER).join(path);
         let Some(whole) = normal(&whole) else { return Look::Absent };
         if let Ok(below) = whole.strip_prefix(WORK_FOLDER) {
-            return match files::open_program(self.files, self.owner, below.as_os_str()) {
+            return match self.files.open_program(below.as_os_str()) {
                 Ok(file) => self.examine(file, depth),
                 Err(Errno::ENOENT | Errno::ENOTDIR) => Look::Absent,
                 Err(Errno::EACCES | Errno::EISDIR | Errno::ENXIO) => Look::Forbidden,

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use evalx_core::{
-    Amount, ByteSize, KilledBy, LimitHit, LimitKind, Limits, MemoryMeasure, Outcome, ProgramEnd, Signal,
-    StepReport, StreamSummary,
+    ByteSize, Evidence, LimitKind, Limits, MemoryMeasure, Outcome, ProgramEnd, Signal, StepReport,
+    StreamSummary,
 };
 
 use crate::groups::Figures;
@@ -31,13 +31,11 @@ pub(crate) struct Seen {
     pub(crate) stderr: StreamSummary,
 }
 
-/// Decides the outcome, in the order that [`Outcome`] states.
+/// Lets [`Evidence`] decide what the figures amount to.
 pub(crate) fn report(seen: &Seen, limits: &Limits) -> StepReport {
     let (meta, figures) = (&seen.meta, seen.figures.unwrap_or_default());
-    let oom_kills = figures.oom_kills.max(u64::from(meta.oom_killed));
-    let end = end(seen);
     let mut report = StepReport::new(Outcome::Cancelled);
-    report.end = end;
+    report.end = end(seen);
     report.cpu_time =
         if seen.figures.is_some() { figures.cpu_time } else { meta.cpu_time.unwrap_or_default() };
     // isolate by itself does not tell the two apart.
@@ -47,7 +45,7 @@ pub(crate) fn report(seen: &Seen, limits: &Limits) -> StepReport {
     report.memory_peak = ByteSize::bytes(meta.group_memory.or(meta.max_rss).unwrap_or_default());
     report.memory_measured_by =
         if meta.group_memory.is_some() { MemoryMeasure::Cgroup } else { MemoryMeasure::MaxRss };
-    report.oom_kills = oom_kills;
+    report.oom_kills = figures.oom_kills.max(u64::from(meta.oom_killed));
     report.voluntary_switches = meta.voluntary_switches.unwrap_or_default();
     report.involuntary_switches = meta.forced_switches.unwrap_or_default();
     report.disk_used = ByteSize::bytes(seen.space.bytes_used);
@@ -58,9 +56,15 @@ pub(crate) fn report(seen: &Seen, limits: &Limits) -> StepReport {
         Some(_) => report.cpu_time = report.cpu_time.max(limits.cpu_time),
         None => {}
     }
-    let (outcome, limit) = decide(seen, limits, &report);
-    report.killed_by = killed_by(&outcome, end);
-    (report.outcome, report.limit) = (outcome, limit);
+    let evidence = Evidence {
+        cancelled: matches!(seen.stopped, Some(Stopped::Cancelled | Stopped::Abandoned)),
+        disk_full: seen.space.bytes_full,
+        files_full: seen.space.files_full,
+        files_used: seen.space.files_used,
+        forks_refused: seen.refused,
+        ..Evidence::default()
+    };
+    evidence.conclude(&mut report, limits);
     report
 }
 
@@ -95,79 +99,6 @@ fn time_up(seen: &Seen) -> Option<LimitKind> {
     }
 }
 
-fn decide(seen: &Seen, limits: &Limits, report: &StepReport) -> (Outcome, Option<LimitHit>) {
-    if matches!(seen.stopped, Some(Stopped::Cancelled | Stopped::Abandoned)) {
-        return (Outcome::Cancelled, None);
-    }
-    let hit = |kind, limit, measured| Some(LimitHit::new(kind, limit, measured));
-    let size = |kind, limit: ByteSize, measured: u64| {
-        hit(kind, Amount::Size(limit), Amount::Size(ByteSize::bytes(measured)))
-    };
-    if report.oom_kills > 0 {
-        return (Outcome::MemoryLimit, size(LimitKind::Memory, limits.memory, report.memory_peak.as_u64()));
-    }
-    if report.wall_time >= limits.wall_time {
-        let measured = Amount::Time(report.wall_time);
-        return (Outcome::WallTimeLimit, hit(LimitKind::WallTime, Amount::Time(limits.wall_time), measured));
-    }
-    if report.cpu_time >= limits.cpu_time {
-        let measured = Amount::Time(report.cpu_time);
-        return (Outcome::CpuTimeLimit, hit(LimitKind::CpuTime, Amount::Time(limits.cpu_time), measured));
-    }
-    if seen.stdout.truncated || seen.stderr.truncated {
-        let most = if seen.stdout.truncated { seen.stdout.bytes } else { seen.stderr.bytes };
-        return (Outcome::OutputLimit, size(LimitKind::Output, limits.output, most));
-    }
-    let failed = report.end != Some(ProgramEnd::Code(0));
-    if failed && seen.space.files_full {
-        let limit = Amount::Count(u64::from(limits.files));
-        return (Outcome::DiskLimit, hit(LimitKind::Files, limit, Amount::Count(seen.space.files_used)));
-    }
-    if failed && (seen.space.bytes_full || report.end == Some(ProgramEnd::Signal(Signal::XFSZ))) {
-        return (Outcome::DiskLimit, size(LimitKind::Disk, limits.disk, seen.space.bytes_used));
-    }
-    if failed && seen.refused > 0 {
-        let limit = Amount::Count(u64::from(limits.processes));
-        return (Outcome::ProcessLimit, hit(LimitKind::Processes, limit, limit));
-    }
-    match report.end {
-        Some(ProgramEnd::Code(code)) => (Outcome::Exited(code), None),
-        Some(ProgramEnd::Signal(signal)) => (Outcome::Signaled(signal), None),
-        // By nothing above: something outside killed it.
-        None => (Outcome::Signaled(Signal::KILL), None),
-    }
-}
-
-fn killed_by(outcome: &Outcome, end: Option<ProgramEnd>) -> Option<KilledBy> {
-    match outcome {
-        Outcome::CpuTimeLimit | Outcome::WallTimeLimit | Outcome::OutputLimit | Outcome::Cancelled => {
-            Some(KilledBy::Supervisor)
-        }
-        Outcome::MemoryLimit => Some(KilledBy::Kernel),
-        _ => match end {
-            Some(ProgramEnd::Code(_)) => None,
-            Some(ProgramEnd::Signal(signal)) => Some(sender(signal)),
-            None => Some(KilledBy::Kernel),
-        },
-    }
-}
-
-/// Faults come from the kernel; any other signal, in a PID namespace of its
-/// own, from the tree itself.
-fn sender(signal: Signal) -> KilledBy {
-    match signal {
-        Signal::SEGV
-        | Signal::BUS
-        | Signal::FPE
-        | Signal::ILL
-        | Signal::SYS
-        | Signal::PIPE
-        | Signal::XCPU
-        | Signal::XFSZ => KilledBy::Kernel,
-        _ => KilledBy::Program,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,31 +112,28 @@ mod tests {
     }
 
     #[test]
-    fn the_first_that_applies_is_the_outcome() {
-        let full = Space { bytes_full: true, ..Space::default() };
-        let all = Seen {
-            stopped: Some(Stopped::Cancelled),
-            figures: Some(Figures { cpu_time: Duration::MAX, oom_kills: 1, ..Figures::default() }),
-            space: full,
-            refused: 1,
-            ..seen("exitsig:6\ntime-wall:9999.0\n")
-        };
-        assert_eq!(outcome(&all), Outcome::Cancelled);
-        let next = Seen { stopped: Some(Stopped::Output), ..all };
-        assert_eq!(outcome(&next), Outcome::MemoryLimit);
-        let next = Seen { figures: Some(Figures { cpu_time: Duration::MAX, ..Figures::default() }), ..next };
-        assert_eq!(outcome(&next), Outcome::WallTimeLimit);
-        let next = Seen { meta: Meta::parse(b"exitsig:6\ntime-wall:0.1\n"), ..next };
-        assert_eq!(outcome(&next), Outcome::CpuTimeLimit);
-        let next = Seen { figures: None, stdout: StreamSummary::new(17, true), ..next };
-        assert_eq!(outcome(&next), Outcome::OutputLimit);
-        let next = Seen { stdout: StreamSummary::default(), ..next };
-        assert_eq!(outcome(&next), Outcome::DiskLimit);
-        let next = Seen { space: Space::default(), ..next };
-        assert_eq!(outcome(&next), Outcome::ProcessLimit);
-        let next = Seen { refused: 0, ..next };
-        assert_eq!(outcome(&next), Outcome::Signaled(Signal::ABRT));
-        assert_eq!(outcome(&seen("exitcode:3\nstatus:RE\n")), Outcome::Exited(3));
+    fn what_was_seen_arrives_as_evidence() {
+        let aborted = seen("exitsig:6\ntime-wall:0.1\n");
+        let stopped = |why| Seen { stopped: Some(why), ..aborted.clone() };
+        let figures = |figures| Seen { figures: Some(figures), ..aborted.clone() };
+        let space = |space| Seen { space, ..aborted.clone() };
+        for (seen, expected) in [
+            (stopped(Stopped::Cancelled), Outcome::Cancelled),
+            (stopped(Stopped::Abandoned), Outcome::Cancelled),
+            (stopped(Stopped::Wall), Outcome::WallTimeLimit),
+            (stopped(Stopped::Cpu), Outcome::CpuTimeLimit),
+            (figures(Figures { oom_kills: 1, ..Figures::default() }), Outcome::MemoryLimit),
+            (figures(Figures { cpu_time: Duration::MAX, ..Figures::default() }), Outcome::CpuTimeLimit),
+            (seen("exitsig:6\ntime-wall:9999.0\n"), Outcome::WallTimeLimit),
+            (Seen { stderr: StreamSummary::new(17, true), ..aborted.clone() }, Outcome::OutputLimit),
+            (space(Space { bytes_full: true, ..Space::default() }), Outcome::DiskLimit),
+            (space(Space { files_full: true, ..Space::default() }), Outcome::DiskLimit),
+            (Seen { refused: 1, ..aborted.clone() }, Outcome::ProcessLimit),
+            (aborted.clone(), Outcome::Signaled(Signal::ABRT)),
+            (seen("exitcode:3\nstatus:RE\n"), Outcome::Exited(3)),
+        ] {
+            assert_eq!(outcome(&seen), expected);
+        }
     }
 
     #[test]
@@ -221,16 +149,5 @@ mod tests {
     fn a_flag_of_isolates_is_an_oom_kill() {
         let report = report(&seen("exitcode:0\ncg-mem:1024\ncg-oom-killed:1\n"), &Limits::default());
         assert_eq!((report.outcome, report.oom_kills), (Outcome::MemoryLimit, 1));
-        assert_eq!(report.killed_by, Some(KilledBy::Kernel));
-    }
-
-    #[test]
-    fn what_it_refused_matters_only_to_a_program_that_failed() {
-        let well = Seen {
-            refused: 9,
-            space: Space { bytes_full: true, files_full: true, ..Space::default() },
-            ..seen("exitcode:0\n")
-        };
-        assert_eq!(outcome(&well), Outcome::Exited(0));
     }
 }

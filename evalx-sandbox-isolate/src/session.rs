@@ -11,20 +11,20 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use evalx_core::{
-    Artifact, ArtifactFile, ByteSize, Error, ErrorKind, FileContents, Result, SandboxPath, Session,
-    SessionSpec, Step, StepIo, StepReport,
+    Artifact, ByteSize, FileContents, Result, SandboxPath, Session, SessionSpec, Step, StepIo, StepReport,
 };
+use evalx_host::{WorkFolder, blocking};
 use tokio::process::Command;
 use tokio::sync::oneshot;
 
 use crate::command::{self, Environment};
 use crate::error::IsolateError;
-use crate::files::{self, Owner};
 use crate::gate::Gate;
 use crate::keeper::{Bounds, End, Keeper, Stopped};
 use crate::meta::{LONGEST_META, Meta};
 use crate::program::{self, View};
 use crate::report::{Seen, report};
+use crate::starter::without_forks;
 use crate::streams::{Ends, Host};
 use crate::tenancy::Tenancy;
 
@@ -59,10 +59,8 @@ impl IsolateSession {
         }
     }
 
-    /// The work folder, and whose it is.
-    fn folder(&self) -> Result<(OwnedFd, Owner), IsolateError> {
-        self.tenancy
-            .with(|used| Ok((used.work.files.try_clone().map_err(IsolateError::Files)?, used.work.owner)))?
+    fn folder(&self) -> Result<WorkFolder, IsolateError> {
+        self.tenancy.with(|used| used.work.files.clone())
     }
 
     /// Has isolate make the box anew if it has counted an earlier run, which
@@ -86,7 +84,7 @@ impl IsolateSession {
         let common = self.tenancy.common();
         let environment = Environment::of(step, &common.path);
         self.tenancy.with(|used| {
-            let view = View { files: &used.work.files, owner: used.work.owner, shown: &used.ready.kit.shown };
+            let view = View { files: &used.work.files, shown: &used.ready.kit.shown };
             let program = program::find(&view, &step.program, environment.path())?;
             let number = used.ready.lease.number;
             let mut command = common.installation.about(number, common.groups.is_some());
@@ -201,7 +199,7 @@ fn spoken(words: PipeReader) -> Option<String> {
 impl Session for IsolateSession {
     async fn write_file(&mut self, path: &SandboxPath, contents: FileContents) -> Result<()> {
         self.settle().await;
-        let ((folder, owner), path) = (self.folder()?, path.clone());
+        let (folder, path) = (self.folder()?, path.clone());
         let size = match &contents {
             FileContents::Bytes { contents, .. } => contents.len() as u64,
             FileContents::Artifact(artifact) => artifact.size().as_u64(),
@@ -209,10 +207,12 @@ impl Session for IsolateSession {
         };
         blocking(size, move || match contents {
             FileContents::Bytes { contents, executable } => {
-                files::write(&folder, owner, &path, &contents, executable)
+                let _unforked = without_forks();
+                folder.write(&path, &contents, executable)
             }
             FileContents::Artifact(artifact) => artifact.files().iter().try_for_each(|file| {
-                files::write(&folder, owner, &place_of(&path, file)?, &file.contents, file.executable)
+                let _unforked = without_forks();
+                folder.write(&file.placed_at(&path)?, &file.contents, file.executable)
             }),
             _ => Ok(()),
         })
@@ -236,14 +236,14 @@ impl Session for IsolateSession {
 
     async fn read_file(&mut self, path: &SandboxPath, max: ByteSize) -> Result<Bytes> {
         self.settle().await;
-        let ((folder, owner), path) = (self.folder()?, path.clone());
-        blocking(u64::MAX, move || files::read(&folder, owner, &path, max)).await
+        let (folder, path) = (self.folder()?, path.clone());
+        blocking(u64::MAX, move || folder.read(&path, max)).await
     }
 
     async fn keep(&mut self, path: &SandboxPath) -> Result<Artifact> {
         self.settle().await;
-        let ((folder, owner), path, max) = (self.folder()?, path.clone(), self.spec.limits.disk);
-        blocking(u64::MAX, move || files::keep(&folder, owner, &path, max)).await
+        let (folder, path, max) = (self.folder()?, path.clone(), self.spec.limits.disk);
+        blocking(u64::MAX, move || folder.keep(&path, max)).await
     }
 
     async fn close(self: Box<Self>) -> Result<()> {
@@ -260,13 +260,6 @@ impl Drop for IsolateSession {
 }
 
 /// Where a file of an artifact at `path` lies.
-fn place_of(path: &SandboxPath, file: &ArtifactFile) -> Result<SandboxPath> {
-    match &file.path {
-        Some(below) => SandboxPath::new(format!("{path}/{below}")),
-        None => Ok(path.clone()),
-    }
-}
-
 /// Stops the step if the future of `run` is dropped.
 struct StopOnDrop(Option<Keeper>);
 
@@ -281,22 +274,6 @@ impl Drop for StopOnDrop {
         if let Some(keeper) = &self.0 {
             keeper.stop(Stopped::Abandoned);
         }
-    }
-}
-
-/// Files up to this size are handled on the spot: the work folder is in memory.
-const SMALL: u64 = 256 << 10;
-
-async fn blocking<T: Send + 'static>(
-    size: u64,
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    if size <= SMALL {
-        return work();
-    }
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(Error::new(ErrorKind::Internal, "file work was interrupted").with_source(error)),
     }
 }
 

@@ -1,16 +1,13 @@
 //! [`Host`]: the host's ends of a step's streams, and the loop that attends to them.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
-use bytes::{Buf, Bytes};
 use evalx_core::{
     ByteSize, Control, ControlReceiver, Error, ErrorKind, OutputStream, Result, Stdin, Stdio, StepIo,
     StreamSummary,
 };
-use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use evalx_host::{Feed, output_pipe};
 use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 
@@ -24,13 +21,6 @@ const PIECE: usize = 64 << 10;
 pub(crate) struct Ends {
     pub(crate) stdin: OwnedFd,
     pub(crate) stdout: OwnedFd,
-}
-
-/// Where stdin goes and what is left of it.
-enum Feed {
-    Done,
-    Bytes(pipe::Sender, Bytes),
-    Stream { sender: pipe::Sender, source: Box<dyn AsyncRead + Send + Unpin>, pending: Bytes },
 }
 
 /// A stream that comes out; `None` at its end, or if it goes elsewhere.
@@ -54,7 +44,7 @@ impl Host {
     /// Makes the streams; what fits in a pipe of stdin is put there at once.
     pub(crate) fn open(stdio: Stdio, io: &mut dyn StepIo, limit: ByteSize) -> Result<(Self, Ends)> {
         let mut host = Self {
-            feed: Feed::Done,
+            feed: Feed::default(),
             stdout: Drain::default(),
             stderr: Drain::default(),
             controls: io.controls(),
@@ -73,34 +63,9 @@ impl Host {
     }
 
     fn open_pipes(&mut self, stdin: Stdin) -> io::Result<Ends> {
-        Ok(Ends { stdin: self.open_stdin(stdin)?, stdout: self.stdout.open()? })
-    }
-
-    fn open_stdin(&mut self, stdin: Stdin) -> io::Result<OwnedFd> {
-        let (reader, writer) = io::pipe()?;
-        self.feed = match stdin {
-            Stdin::Bytes(mut bytes) if !bytes.is_empty() => {
-                nonblocking(&writer)?;
-                match nix::unistd::write(&writer, &bytes) {
-                    Ok(written) => bytes.advance(written),
-                    Err(Errno::EAGAIN) => {}
-                    Err(error) => return Err(error.into()),
-                }
-                if bytes.is_empty() {
-                    Feed::Done
-                } else {
-                    Feed::Bytes(pipe::Sender::from_owned_fd(writer.into())?, bytes)
-                }
-            }
-            Stdin::Stream(source) => {
-                nonblocking(&writer)?;
-                let sender = pipe::Sender::from_owned_fd(writer.into())?;
-                Feed::Stream { sender, source, pending: Bytes::new() }
-            }
-            // A pipe that nobody writes is at its end.
-            _ => Feed::Done,
-        };
-        Ok(reader.into())
+        let (feed, stdin) = Feed::pipe(stdin)?;
+        self.feed = feed;
+        Ok(Ends { stdin, stdout: self.stdout.open()? })
     }
 
     /// What came out so far.
@@ -144,7 +109,7 @@ impl Host {
                 self.deliver(stream, length, keeper, io).await;
             }
         };
-        self.feed = Feed::Done;
+        self.feed.close();
         if closed {
             self.stderr.take(gate.try_recv().ok());
         }
@@ -204,7 +169,7 @@ impl Host {
             None => self.controls = None,
             Some(Control::Cancel) => keeper.stop(Stopped::Cancelled),
             Some(Control::Signal(signal)) => keeper.signal(signal.number()),
-            Some(Control::CloseStdin) => self.feed = Feed::Done,
+            Some(Control::CloseStdin) => self.feed.close(),
             Some(_) => {}
         }
     }
@@ -217,54 +182,11 @@ async fn next_control(controls: &mut Option<ControlReceiver>) -> Option<Control>
     }
 }
 
-fn nonblocking(descriptor: &impl AsFd) -> io::Result<()> {
-    fcntl(descriptor, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    Ok(())
-}
-
-impl Feed {
-    /// Moves some bytes; pending for ever once there is nothing to move.
-    async fn feed(&mut self) {
-        match self {
-            Self::Done => return std::future::pending().await,
-            Self::Bytes(sender, bytes) => match push(sender, bytes).await {
-                Ok(()) if !bytes.is_empty() => return,
-                // All written, or nobody reads any more.
-                _ => {}
-            },
-            Self::Stream { sender, source, pending } => {
-                if pending.is_empty() {
-                    let mut piece = vec![0; PIECE];
-                    if let Ok(length @ 1..) = source.read(&mut piece).await {
-                        piece.truncate(length);
-                        *pending = piece.into();
-                        return;
-                    }
-                } else if push(sender, pending).await.is_ok() {
-                    return;
-                }
-            }
-        }
-        *self = Self::Done;
-    }
-}
-
-async fn push(sender: &pipe::Sender, bytes: &mut Bytes) -> io::Result<()> {
-    sender.writable().await?;
-    match sender.try_write(bytes) {
-        Ok(written) => bytes.advance(written),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-        Err(error) => return Err(error),
-    }
-    Ok(())
-}
-
 impl Drain {
     fn open(&mut self) -> io::Result<OwnedFd> {
-        let (reader, writer) = io::pipe()?;
-        nonblocking(&reader)?;
-        self.source = Some(pipe::Receiver::from_owned_fd(reader.into())?);
-        Ok(writer.into())
+        let (reader, writer) = output_pipe()?;
+        self.source = Some(pipe::Receiver::from_owned_fd(reader)?);
+        Ok(writer)
     }
 
     /// Takes what comes out of a gate that was opened.

@@ -7,16 +7,14 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use evalx_core::{ByteSize, Limits};
+use evalx_host::{Owner, WorkFolder};
 use nix::fcntl::OFlag;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::statvfs::statvfs;
-
-use crate::files::Owner;
 
 /// Inodes of every session that no program made: the root and three folders.
 const OWN_INODES: u64 = 4;
@@ -29,8 +27,7 @@ const PLACES: [(&str, &str); 3] = [("box", "box"), ("tmp", "tmp"), ("dev/shm", "
 pub(crate) struct Work {
     folder: PathBuf,
     /// The work folder itself.
-    pub(crate) files: OwnedFd,
-    pub(crate) owner: Owner,
+    pub(crate) files: WorkFolder,
     /// Rules for isolate's `--dir`.
     pub(crate) rules: Vec<String>,
 }
@@ -63,7 +60,7 @@ impl Work {
         }
         let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
         let files = File::options().read(true).custom_flags(flags.bits()).open(folder.join("box"))?;
-        Ok(Self { folder: folder.to_owned(), files: files.into(), owner, rules })
+        Ok(Self { folder: folder.to_owned(), files: WorkFolder::new(files.into(), Some(owner)), rules })
     }
 
     pub(crate) fn space(&self) -> io::Result<Space> {

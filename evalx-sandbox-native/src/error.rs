@@ -28,8 +28,6 @@ pub(crate) enum NativeError {
     Talk(#[source] io::Error),
     #[error("{what}", what = Stage::describe(*.0))]
     Stage(u64, #[source] Errno),
-    #[error("a session's files are out of reach")]
-    Files(#[source] io::Error),
     #[error("an artifact could not be stored")]
     Store(#[source] io::Error),
     #[error("the sandbox is shut down")]
@@ -72,7 +70,6 @@ impl NativeError {
         match self {
             Self::Start(error)
             | Self::Talk(error)
-            | Self::Files(error)
             | Self::Store(error)
             | Self::State { source: error, .. } => {
                 matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use evalx_host::Owner;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -17,7 +18,6 @@ use tokio::time::timeout;
 
 use crate::config::{Launcher, NativeConfig};
 use crate::error::NativeError;
-use crate::files::Owner;
 use crate::identity::UIDS_PER_SLOT;
 use crate::instance::{Instance, UIDS};
 use crate::launch::{LaunchPlan, REQUEST};
@@ -239,10 +239,8 @@ impl Fleet {
         }
         let command = UnixStream::from_std(command).map_err(NativeError::Talk)?;
         #[expect(clippy::cast_possible_truncation, reason = "the index is below the block's size")]
-        let owner = self
-            .instance
-            .uids
-            .map_or(Owner::Host, |first| Owner::Slot(first + index as u32 * UIDS_PER_SLOT + 1));
+        let id = self.instance.uids.map(|first| first + index as u32 * UIDS_PER_SLOT + 1);
+        let owner = id.map(|id| Owner { uid: id, gid: id });
         let mut slot = Slot::new(index, command, control, shape, owner);
         slot.reset(shape)?;
         Ok(Some(slot))

@@ -6,10 +6,11 @@ use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use evalx_host::private_folder;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, statfs};
 use nix::unistd::Uid;
@@ -73,7 +74,7 @@ impl Instance {
             let folder = state.clone();
             move |source| NativeError::State { what, folder, source }
         };
-        make_private(&state).map_err(refuse("could not make it private"))?;
+        private_folder(&state).map_err(refuse("could not make it private"))?;
         let _gate = gate(&state, GATE_TIME).map_err(refuse("could not wait for other instances"))?;
         sweep(&state).map_err(refuse("could not clean up after earlier instances"))?;
         let (name, folder) = fresh_folder(&state).map_err(refuse("could not make the instance's folder"))?;
@@ -169,20 +170,6 @@ fn default_state_folder() -> PathBuf {
     }
 }
 
-/// Makes a folder that only this user can look into, or checks that it is one:
-/// in `/tmp` somebody else may have been first.
-fn make_private(folder: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let data = fs::symlink_metadata(folder)?;
-    if !data.is_dir() {
-        return Err(io::Error::other("it is no folder: a symlink could lead to somebody else's"));
-    }
-    if data.uid() != Uid::effective().as_raw() || data.mode() & 0o022 != 0 {
-        return Err(io::Error::other("it belongs to somebody else, or others can write to it"));
-    }
-    Ok(())
-}
-
 /// The name has something that no other instance has, whichever state folder
 /// that one uses: cgroups are named by it.
 fn fresh_folder(state: &Path) -> io::Result<(String, PathBuf)> {
@@ -239,7 +226,7 @@ fn gate(state: &Path, patience: Duration) -> io::Result<Flock<File>> {
 /// same: the claims are in the default state folder, where root can have it.
 fn claim_uids(state: &Path) -> io::Result<(u32, Flock<File>)> {
     let common = default_state_folder();
-    let folder = if make_private(&common).is_ok() { common.join("uids") } else { state.join("uids") };
+    let folder = if private_folder(&common).is_ok() { common.join("uids") } else { state.join("uids") };
     fs::create_dir_all(&folder)?;
     for block in 0..BLOCKS {
         if let Some(lock) = lock(&folder.join(block.to_string()))? {

@@ -112,7 +112,6 @@ mod cell;
 mod cgroup;
 mod config;
 mod error;
-mod files;
 mod fleet;
 mod fleets;
 mod identity;

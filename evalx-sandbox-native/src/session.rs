@@ -8,18 +8,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use evalx_core::{
-    Artifact, ArtifactFile, ByteSize, FileContents, Result, SandboxPath, Session, SessionSpec, Step, StepIo,
-    StepReport, StreamSummary,
+    Artifact, ByteSize, FileContents, Result, SandboxPath, Session, SessionSpec, Step, StepIo, StepReport,
+    StreamSummary,
 };
 
 use crate::error::{NativeError, not_started};
-use crate::files;
 use crate::fleet::Taken;
 use crate::report::{Seen, report};
-use crate::slot::WorkFolder;
 use crate::stdio::{Ends, Host};
 use crate::store::LARGE;
 use crate::wire::{Answer, Done, FLAG_TERMINAL, Order, Stopped};
+use evalx_host::{WorkFolder, blocking};
 
 /// What every session of a sandbox knows.
 #[derive(Debug)]
@@ -122,7 +121,7 @@ impl NativeSession {
                 continue;
             }
             let name = self.taken.fleet().store.name(artifact, index).map_err(NativeError::Store)?;
-            let path = place_of(path, file)?;
+            let path = file.placed_at(path)?;
             self.places.push(Place { name, path, artifact: artifact.clone(), file: index });
         }
         Ok(copied)
@@ -133,7 +132,7 @@ impl NativeSession {
         for place in self.places.drain(..) {
             let file = &place.artifact.files()[place.file];
             let folder = &self.folder;
-            files::write(&folder.descriptor, folder.owner, &place.path, &file.contents, file.executable)?;
+            folder.write(&place.path, &file.contents, file.executable)?;
         }
         Ok(())
     }
@@ -189,15 +188,13 @@ impl Session for NativeSession {
             _ => 0,
         };
         blocking(size, move || match contents {
-            FileContents::Bytes { contents, executable } => {
-                files::write(&folder.descriptor, folder.owner, &path, &contents, executable)
-            }
+            FileContents::Bytes { contents, executable } => folder.write(&path, &contents, executable),
             FileContents::Artifact(artifact) => {
                 for file in artifact.files() {
                     // Of one that is mounted, only the place is made.
                     let contents = if file.contents.len() >= LARGE { &[] } else { file.contents.as_ref() };
-                    let target = place_of(&path, file)?;
-                    files::write(&folder.descriptor, folder.owner, &target, contents, file.executable)?;
+                    let target = file.placed_at(&path)?;
+                    folder.write(&target, contents, file.executable)?;
                 }
                 Ok(())
             }
@@ -242,14 +239,14 @@ impl Session for NativeSession {
         self.settle().await?;
         self.copy_places()?;
         let (folder, path) = (self.folder.clone(), path.clone());
-        blocking(u64::MAX, move || files::read(&folder.descriptor, folder.owner, &path, max)).await
+        blocking(u64::MAX, move || folder.read(&path, max)).await
     }
 
     async fn keep(&mut self, path: &SandboxPath) -> Result<Artifact> {
         self.settle().await?;
         self.copy_places()?;
         let (folder, path, max) = (self.folder.clone(), path.clone(), self.spec.limits.disk);
-        blocking(u64::MAX, move || files::keep(&folder.descriptor, folder.owner, &path, max)).await
+        blocking(u64::MAX, move || folder.keep(&path, max)).await
     }
 
     async fn close(mut self: Box<Self>) -> Result<()> {
@@ -260,13 +257,6 @@ impl Session for NativeSession {
 }
 
 /// Where a file of an artifact at `path` lies.
-fn place_of(path: &SandboxPath, file: &ArtifactFile) -> Result<SandboxPath> {
-    match &file.path {
-        Some(below) => SandboxPath::new(format!("{path}/{below}")),
-        None => Ok(path.clone()),
-    }
-}
-
 /// Kills the step if the future of `run` is dropped.
 struct KillOnDrop<'a> {
     slot: &'a crate::slot::Slot,
@@ -283,25 +273,6 @@ impl Drop for KillOnDrop<'_> {
     fn drop(&mut self) {
         if self.armed {
             self.slot.abandon();
-        }
-    }
-}
-
-/// Files up to this size are handled on the spot: the work folder is in memory.
-const SMALL: u64 = 256 << 10;
-
-async fn blocking<T: Send + 'static>(
-    size: u64,
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    if size <= SMALL {
-        return work();
-    }
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => {
-            Err(evalx_core::Error::new(evalx_core::ErrorKind::Internal, "file work was interrupted")
-                .with_source(error))
         }
     }
 }

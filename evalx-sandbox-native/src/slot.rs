@@ -3,25 +3,16 @@
 use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream as StdStream;
-use std::sync::Arc;
 
+use evalx_host::{Owner, WorkFolder};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessage, MsgFlags, Shutdown, send, sendmsg, shutdown};
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 
 use crate::error::NativeError;
-use crate::files::Owner;
 use crate::sys;
 use crate::wire::{ANSWER_WORDS, Answer, Control, Done, Shape, Stopped};
-
-/// A work folder that is ready for a session.
-#[derive(Clone, Debug)]
-pub(crate) struct WorkFolder {
-    pub(crate) descriptor: Arc<OwnedFd>,
-    /// As whom files in it are made and opened.
-    pub(crate) owner: Owner,
-}
 
 /// One zygote, as the host sees it.
 #[derive(Debug)]
@@ -33,7 +24,7 @@ pub(crate) struct Slot {
     control: StdStream,
     generation: u64,
     shape: Shape,
-    owner: Owner,
+    owner: Option<Owner>,
     ready: Option<WorkFolder>,
 }
 
@@ -43,7 +34,7 @@ impl Slot {
         command: UnixStream,
         control: StdStream,
         shape: Shape,
-        owner: Owner,
+        owner: Option<Owner>,
     ) -> Self {
         Self { index, command, control, generation: 0, shape, owner, ready: None }
     }
@@ -128,7 +119,7 @@ impl Slot {
         loop {
             match self.prepared().await? {
                 (Answer::Ready { generation }, Some(descriptor)) if generation == self.generation => {
-                    let folder = WorkFolder { descriptor: Arc::new(descriptor), owner: self.owner };
+                    let folder = WorkFolder::new(descriptor, self.owner);
                     self.ready = Some(folder.clone());
                     return Ok(folder);
                 }

@@ -4,12 +4,11 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
 use evalx_core::{
     ByteSize, Control, ControlReceiver, OutputStream, Stdin, Stdio, StepIo, StreamSummary, TerminalSize,
 };
+use evalx_host::{Feed, nonblocking, output_pipe};
 use nix::pty::{OpenptyResult, Winsize, openpty};
-use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::unix::pipe;
 
 use crate::error::NativeError;
@@ -31,13 +30,6 @@ const PIECE: usize = 64 << 10;
 
 /// How much is read at once of what a short program left.
 const SMALL_PIECE: usize = 4 << 10;
-
-/// Where stdin goes and what is left of it.
-enum Feed {
-    Done,
-    Bytes(pipe::Sender, Bytes),
-    Stream { sender: pipe::Sender, source: Box<dyn AsyncRead + Send + Unpin>, pending: Bytes },
-}
 
 /// A stream that comes out.
 struct Drain {
@@ -70,7 +62,7 @@ impl Host {
     pub(crate) fn open(stdio: Stdio, io: &mut dyn StepIo, limit: ByteSize) -> io::Result<(Self, Ends)> {
         let controls = io.controls();
         let mut host = Self {
-            feed: Feed::Done,
+            feed: Feed::default(),
             stdout: Drain::new(),
             stderr: Drain::new(),
             terminal: None,
@@ -90,7 +82,8 @@ impl Host {
             }
             // Pipes, and whatever is added later without being known here.
             _ => {
-                let stdin = host.open_stdin(io.stdin())?;
+                let (feed, stdin) = Feed::pipe(io.stdin())?;
+                host.feed = feed;
                 let stdout = host.stdout.pipe()?;
                 let stderr = host.stderr.pipe()?;
                 vec![stdin, stdout, stderr]
@@ -99,47 +92,13 @@ impl Host {
         Ok((host, ends))
     }
 
-    fn open_stdin(&mut self, stdin: Stdin) -> io::Result<OwnedFd> {
-        let (reader, writer) = io::pipe()?;
-        self.feed = match stdin {
-            // A pipe that nobody writes is at its end.
-            Stdin::Empty => Feed::Done,
-            Stdin::Bytes(bytes) if bytes.is_empty() => Feed::Done,
-            Stdin::Bytes(mut bytes) => {
-                nonblocking(&writer)?;
-                match nix::unistd::write(&writer, &bytes) {
-                    Ok(written) => bytes.advance(written),
-                    Err(nix::errno::Errno::EAGAIN) => {}
-                    Err(error) => return Err(error.into()),
-                }
-                if bytes.is_empty() {
-                    Feed::Done
-                } else {
-                    Feed::Bytes(pipe::Sender::from_owned_fd(writer.into())?, bytes)
-                }
-            }
-            Stdin::Stream(source) => {
-                nonblocking(&writer)?;
-                let sender = pipe::Sender::from_owned_fd(writer.into())?;
-                Feed::Stream { sender, source, pending: Bytes::new() }
-            }
-            _ => Feed::Done,
-        };
-        Ok(reader.into())
-    }
-
     fn open_terminal(&mut self, size: TerminalSize, stdin: Stdin) -> io::Result<OwnedFd> {
         let size = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
         let OpenptyResult { master, slave } = openpty(&size, None)?;
         nonblocking(&master)?;
         self.terminal = Some(master.try_clone()?);
         self.stdout.source = Source::Open(pipe::Receiver::from_owned_fd_unchecked(master.try_clone()?)?);
-        let sender = || pipe::Sender::from_owned_fd_unchecked(master.try_clone()?);
-        self.feed = match stdin {
-            Stdin::Bytes(bytes) if !bytes.is_empty() => Feed::Bytes(sender()?, bytes),
-            Stdin::Stream(source) => Feed::Stream { sender: sender()?, source, pending: Bytes::new() },
-            _ => Feed::Done,
-        };
+        self.feed = Feed::through(stdin, || pipe::Sender::from_owned_fd_unchecked(master.try_clone()?))?;
         Ok(slave)
     }
 
@@ -185,7 +144,7 @@ impl Host {
     /// comes: each look wakes this thread in the middle of the program. What
     /// they write meanwhile waits in the pipes.
     async fn wait_for_a_short_program(&mut self, slot: &Slot) -> Option<Result<Answer, NativeError>> {
-        if self.terminal.is_some() || !matches!(self.feed, Feed::Done) {
+        if self.terminal.is_some() || !self.feed.is_done() {
             return None;
         }
         let patience = tokio::time::sleep(PATIENCE);
@@ -203,7 +162,7 @@ impl Host {
 
     /// The tree is dead: what is in the pipes is all that comes.
     async fn deliver_rest(&mut self, slot: &Slot, io: &mut dyn StepIo) {
-        self.feed = Feed::Done;
+        self.feed.close();
         if self.terminal.is_some() {
             // What was written to a terminal reaches its master a moment later,
             // and is followed by its end.
@@ -283,7 +242,7 @@ impl Host {
                     terminal::resize(terminal, size);
                 }
             }
-            Some(Control::CloseStdin) => self.feed = Feed::Done,
+            Some(Control::CloseStdin) => self.feed.close(),
             Some(_) => {}
         }
     }
@@ -296,59 +255,15 @@ async fn next_control(controls: &mut Option<ControlReceiver>) -> Option<Control>
     }
 }
 
-fn nonblocking(descriptor: &impl std::os::fd::AsFd) -> io::Result<()> {
-    use nix::fcntl::{FcntlArg, OFlag, fcntl};
-    fcntl(descriptor, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    Ok(())
-}
-
-impl Feed {
-    /// Moves some bytes; pending for ever once there is nothing to move.
-    async fn feed(&mut self) {
-        match self {
-            Self::Done => return std::future::pending().await,
-            Self::Bytes(sender, bytes) => match push(sender, bytes).await {
-                Ok(()) if !bytes.is_empty() => return,
-                // All written, or nobody reads any more.
-                _ => {}
-            },
-            Self::Stream { sender, source, pending } => {
-                if pending.is_empty() {
-                    let mut piece = vec![0; PIECE];
-                    if let Ok(length @ 1..) = source.read(&mut piece).await {
-                        piece.truncate(length);
-                        *pending = piece.into();
-                        return;
-                    }
-                } else if push(sender, pending).await.is_ok() {
-                    return;
-                }
-            }
-        }
-        *self = Self::Done;
-    }
-}
-
-async fn push(sender: &pipe::Sender, bytes: &mut Bytes) -> io::Result<()> {
-    sender.writable().await?;
-    match sender.try_write(bytes) {
-        Ok(written) => bytes.advance(written),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-        Err(error) => return Err(error),
-    }
-    Ok(())
-}
-
 impl Drain {
     fn new() -> Self {
         Self { source: Source::Ended, summary: StreamSummary::default() }
     }
 
     fn pipe(&mut self) -> io::Result<OwnedFd> {
-        let (reader, writer) = io::pipe()?;
-        nonblocking(&reader)?;
-        self.source = Source::Unwatched(reader.into());
-        Ok(writer.into())
+        let (reader, writer) = output_pipe()?;
+        self.source = Source::Unwatched(reader);
+        Ok(writer)
     }
 }
 

@@ -424,11 +424,7 @@ impl Session for FakeSession {
         match contents {
             FileContents::Bytes { contents, executable } => self.place(path.clone(), (contents, executable)),
             FileContents::Artifact(artifact) => artifact.files().iter().try_for_each(|file| {
-                let path = match &file.path {
-                    Some(below) => SandboxPath::new(format!("{path}/{below}"))?,
-                    None => path.clone(),
-                };
-                self.place(path, (file.contents.clone(), file.executable))
+                self.place(file.placed_at(path)?, (file.contents.clone(), file.executable))
             }),
             other => {
                 Err(Error::new(ErrorKind::Unsupported, format!("the fake sandbox can't place {other:?}")))

@@ -1,5 +1,5 @@
-//! Files of a session, from outside: opened beneath its work folder, with no
-//! symlink followed, as the session's own user.
+//! [`WorkFolder`]: files of a session, from outside: opened beneath its work
+//! folder, with no symlink followed, as the session's own user.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -7,6 +7,7 @@ use std::io::{self, Read, Write};
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use evalx_core::{Artifact, ArtifactFile, ByteSize, Error, ErrorKind, Result, SandboxPath};
@@ -16,35 +17,135 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, setfsgid, setfsuid, unlinkat};
 
-use crate::error::IsolateError;
-use crate::starter::without_forks;
-
-/// Whose the files of a session are, on the host: the box's own user.
+/// The user whose the files of a session are, on the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Owner {
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
+pub struct Owner {
+    /// Its user id.
+    pub uid: u32,
+    /// Its group id.
+    pub gid: u32,
 }
 
 /// Until dropped, this thread opens files as the session's user: whatever it
 /// is led to, it can do no more than the untrusted program could.
 struct As {
+    owner: Option<Owner>,
     /// The file system uid belongs to the thread.
     _not_send: PhantomData<*const ()>,
 }
 
 impl As {
-    fn enter(owner: Owner) -> Self {
-        setfsgid(Gid::from_raw(owner.gid));
-        setfsuid(Uid::from_raw(owner.uid));
-        Self { _not_send: PhantomData }
+    fn enter(owner: Option<Owner>) -> Self {
+        if let Some(Owner { uid, gid }) = owner {
+            setfsgid(Gid::from_raw(gid));
+            setfsuid(Uid::from_raw(uid));
+        }
+        Self { owner, _not_send: PhantomData }
     }
 }
 
 impl Drop for As {
     fn drop(&mut self) {
-        setfsuid(Uid::effective());
-        setfsgid(Gid::effective());
+        if self.owner.is_some() {
+            setfsuid(Uid::effective());
+            setfsgid(Gid::effective());
+        }
+    }
+}
+
+/// The work folder of a session, as a supervisor outside holds it.
+///
+/// Whatever the program has made of what is below, each call takes a path of
+/// regular files and folders, and refuses every other: no symlink is followed,
+/// no FIFO is waited for, no device is opened. All calls block.
+#[derive(Clone, Debug)]
+pub struct WorkFolder {
+    descriptor: Arc<OwnedFd>,
+    owner: Option<Owner>,
+}
+
+impl WorkFolder {
+    /// The folder that is open as `descriptor`. Its files are this process's
+    /// own user's, if there is no `owner`.
+    #[must_use]
+    pub fn new(descriptor: OwnedFd, owner: Option<Owner>) -> Self {
+        Self { descriptor: Arc::new(descriptor), owner }
+    }
+
+    /// Places a file, with the folders above it, in place of what was there.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidRequest` if what the program has put in the way, or the
+    /// session's disk limit, forbids it; then no part of the file is left.
+    pub fn write(&self, path: &SandboxPath, contents: &[u8], executable: bool) -> Result<()> {
+        let _as = As::enter(self.owner);
+        write(&self.descriptor, path, contents, executable)
+    }
+
+    /// Reads a regular file of at most `max` bytes.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidRequest` if there is no such file, or a larger one.
+    pub fn read(&self, path: &SandboxPath, max: ByteSize) -> Result<Bytes> {
+        let _as = As::enter(self.owner);
+        let file = open_to_read(self.descriptor.as_fd(), OsStr::new(path.as_str()))
+            .map_err(|error| failed(path, error))?;
+        let stat = fstat(&file).map_err(|error| failed(path, error))?;
+        if !is(&stat, SFlag::S_IFREG) {
+            return Err(refuse(path, "it is no regular file"));
+        }
+        read_regular(file, path, max)
+    }
+
+    /// Copies a file or a tree out, at most `max` bytes together. In a tree,
+    /// what is neither a regular file nor a folder is left out.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidRequest` if it is not there, larger, of more than 10,000 files,
+    /// or of more than 32 levels.
+    pub fn keep(&self, path: &SandboxPath, max: ByteSize) -> Result<Artifact> {
+        let _as = As::enter(self.owner);
+        let file = open_to_read(self.descriptor.as_fd(), OsStr::new(path.as_str()))
+            .map_err(|error| failed(path, error))?;
+        let stat = fstat(&file).map_err(|error| failed(path, error))?;
+        let mut files = Vec::new();
+        if is(&stat, SFlag::S_IFDIR) {
+            let mut left = max;
+            keep_folder(&file, path, None, &mut left, &mut files, DEEPEST)?;
+        } else {
+            let executable = stat.st_mode & 0o111 != 0;
+            files.push(ArtifactFile::new(None, read_regular(file, path, max)?, executable));
+        }
+        Ok(Artifact::new(files))
+    }
+
+    /// Opens what a session is to execute: a regular file that its user may.
+    ///
+    /// # Errors
+    ///
+    /// What `execve` would say of it: `EACCES` without the bit to execute,
+    /// `EISDIR` of a folder; and `EPERM` of one that its user can't read.
+    pub fn open_program(&self, path: &OsStr) -> Result<File, Errno> {
+        let _as = As::enter(self.owner);
+        if path.is_empty() {
+            return Err(Errno::EISDIR);
+        }
+        let file = match open_to_read(self.descriptor.as_fd(), path) {
+            // Whether what can't be read can be executed is for the kernel to say.
+            Err(Errno::EACCES) => return Err(Errno::EPERM),
+            other => other?,
+        };
+        let stat = fstat(&file)?;
+        if is(&stat, SFlag::S_IFDIR) {
+            return Err(Errno::EISDIR);
+        }
+        if stat.st_mode & 0o111 == 0 {
+            return Err(Errno::EACCES);
+        }
+        Ok(File::from(file))
     }
 }
 
@@ -66,7 +167,11 @@ fn refuse(path: &SandboxPath, why: &str) -> Error {
 fn failed(path: &SandboxPath, error: Errno) -> Error {
     // Nothing about the file is wrong: this process has run short.
     if matches!(error, Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM) {
-        return IsolateError::Files(error.into()).into();
+        return Error::new(ErrorKind::Unavailable, "a session's files are out of reach")
+            .with_source(io::Error::from(error))
+            .with_mend(
+                "let this process have more descriptors (RLIMIT_NOFILE, `ulimit -n`, `LimitNOFILE=`)",
+            );
     }
     let why = match error {
         Errno::ENOENT => "there is no such file",
@@ -82,15 +187,7 @@ fn failed(path: &SandboxPath, error: Errno) -> Error {
     refuse(path, why).with_source(io::Error::from(error))
 }
 
-/// Places a file, with the folders above it, in place of what was there.
-pub(crate) fn write(
-    folder: &OwnedFd,
-    owner: Owner,
-    path: &SandboxPath,
-    contents: &[u8],
-    executable: bool,
-) -> Result<()> {
-    let _as = As::enter(owner);
+fn write(folder: &OwnedFd, path: &SandboxPath, contents: &[u8], executable: bool) -> Result<()> {
     let fail = |error| failed(path, error);
     let parent = make_folders(folder, path.parent().as_ref()).map_err(fail)?;
     let parent = parent.as_ref().unwrap_or(folder);
@@ -99,7 +196,6 @@ pub(crate) fn write(
         Ok(()) | Err(Errno::ENOENT) => {}
         Err(error) => return Err(fail(error)),
     }
-    let _unforked = without_forks();
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
     let file = open(parent.as_fd(), name, flags, Mode::from_bits_truncate(0o600)).map_err(fail)?;
     let mode = Mode::from_bits_truncate(if executable { 0o755 } else { 0o644 });
@@ -128,39 +224,6 @@ fn make_folders(folder: &OwnedFd, path: Option<&SandboxPath>) -> Result<Option<O
         at = Some(next);
     }
     Ok(at)
-}
-
-/// Reads a regular file of at most `max` bytes.
-pub(crate) fn read(folder: &OwnedFd, owner: Owner, path: &SandboxPath, max: ByteSize) -> Result<Bytes> {
-    let _as = As::enter(owner);
-    let file =
-        open_to_read(folder.as_fd(), OsStr::new(path.as_str())).map_err(|error| failed(path, error))?;
-    let stat = fstat(&file).map_err(|error| failed(path, error))?;
-    if !is(&stat, SFlag::S_IFREG) {
-        return Err(refuse(path, "it is no regular file"));
-    }
-    read_regular(file, path, max)
-}
-
-/// Opens what a session is to execute: a regular file that its user may.
-pub(crate) fn open_program(folder: &OwnedFd, owner: Owner, path: &OsStr) -> Result<File, Errno> {
-    let _as = As::enter(owner);
-    if path.is_empty() {
-        return Err(Errno::EISDIR);
-    }
-    let file = match open_to_read(folder.as_fd(), path) {
-        // Whether what can't be read can be executed is for the kernel to say.
-        Err(Errno::EACCES) => return Err(Errno::EPERM),
-        other => other?,
-    };
-    let stat = fstat(&file)?;
-    if is(&stat, SFlag::S_IFDIR) {
-        return Err(Errno::EISDIR);
-    }
-    if stat.st_mode & 0o111 == 0 {
-        return Err(Errno::EACCES);
-    }
-    Ok(File::from(file))
 }
 
 /// Opening for reading must never wait: a FIFO without a writer would.
@@ -193,23 +256,6 @@ fn read_regular(file: OwnedFd, path: &SandboxPath, max: ByteSize) -> Result<Byte
         return Err(too_large());
     }
     Ok(contents.into())
-}
-
-/// Copies a file or a tree out, at most `max` bytes together.
-pub(crate) fn keep(folder: &OwnedFd, owner: Owner, path: &SandboxPath, max: ByteSize) -> Result<Artifact> {
-    let _as = As::enter(owner);
-    let file =
-        open_to_read(folder.as_fd(), OsStr::new(path.as_str())).map_err(|error| failed(path, error))?;
-    let stat = fstat(&file).map_err(|error| failed(path, error))?;
-    let mut files = Vec::new();
-    if is(&stat, SFlag::S_IFDIR) {
-        let mut left = max;
-        keep_folder(&file, path, None, &mut left, &mut files, DEEPEST)?;
-    } else {
-        let executable = stat.st_mode & 0o111 != 0;
-        files.push(ArtifactFile::new(None, read_regular(file, path, max)?, executable));
-    }
-    Ok(Artifact::new(files))
 }
 
 fn keep_folder(
@@ -269,14 +315,14 @@ mod tests {
     const ALL: ByteSize = ByteSize::mib(1);
 
     /// A work folder of this very user, and a secret beside it.
-    fn session() -> (TempDir, OwnedFd, Owner) {
+    fn session() -> (TempDir, WorkFolder) {
         let folder = tempfile::tempdir().expect("a folder is made");
         std::fs::create_dir(folder.path().join("box")).expect("a folder is made");
         std::fs::create_dir(folder.path().join("host")).expect("a folder is made");
         std::fs::write(folder.path().join("host/secret"), "of the host").expect("a file is made");
         let work = File::open(folder.path().join("box")).expect("it is opened");
         let owner = Owner { uid: Uid::effective().as_raw(), gid: Gid::effective().as_raw() };
-        (folder, work.into(), owner)
+        (folder, WorkFolder::new(work.into(), Some(owner)))
     }
 
     fn path(text: &str) -> SandboxPath {
@@ -290,14 +336,14 @@ mod tests {
 
     /// Every call that opens something by a path of the program's.
     #[track_caller]
-    fn all_refuse(work: &OwnedFd, owner: Owner, name: &str) {
-        refused(read(work, owner, &path(name), ALL));
-        refused(keep(work, owner, &path(name), ALL));
+    fn all_refuse(work: &WorkFolder, name: &str) {
+        refused(work.read(&path(name), ALL));
+        refused(work.keep(&path(name), ALL));
     }
 
     #[test]
     fn symlinks_are_not_followed() {
-        let (folder, work, owner) = session();
+        let (folder, work) = session();
         let below = folder.path().join("box");
         for (name, target) in [
             ("to-secret", "../host/secret"),
@@ -307,48 +353,49 @@ mod tests {
             ("to-self", "/proc/self/exe"),
         ] {
             symlink(target, below.join(name)).expect("a symlink is made");
-            all_refuse(&work, owner, name);
-            assert!(open_program(&work, owner, OsStr::new(name)).is_err());
+            all_refuse(&work, name);
+            assert!(work.open_program(OsStr::new(name)).is_err());
         }
         symlink("../host", below.join("to-folder")).expect("a symlink is made");
-        all_refuse(&work, owner, "to-folder/secret");
-        refused(write(&work, owner, &path("to-folder/planted"), b"x", false));
+        all_refuse(&work, "to-folder/secret");
+        refused(work.write(&path("to-folder/planted"), b"x", false));
         assert!(!folder.path().join("host/planted").exists());
         // One that is in the way is replaced, and its target stays as it was.
-        write(&work, owner, &path("to-secret"), b"mine", false).expect("it is replaced");
+        work.write(&path("to-secret"), b"mine", false).expect("it is replaced");
         let secret = std::fs::read_to_string(folder.path().join("host/secret")).expect("it is read");
         assert_eq!(secret, "of the host");
-        assert_eq!(read(&work, owner, &path("to-secret"), ALL).expect("it is read"), "mine");
+        assert_eq!(work.read(&path("to-secret"), ALL).expect("it is read"), "mine");
     }
 
     #[test]
     fn fifos_and_sockets_are_neither_opened_nor_waited_for() {
-        let (folder, work, owner) = session();
+        let (folder, work) = session();
         let below = folder.path().join("box");
         nix::unistd::mkfifo(&below.join("fifo"), Mode::S_IRWXU).expect("a FIFO is made");
         let _socket = std::os::unix::net::UnixListener::bind(below.join("socket")).expect("a socket is made");
-        all_refuse(&work, owner, "fifo");
-        all_refuse(&work, owner, "socket");
-        write(&work, owner, &path("fifo"), b"new", false).expect("it is replaced");
-        assert_eq!(read(&work, owner, &path("fifo"), ALL).expect("it is read"), "new");
+        all_refuse(&work, "fifo");
+        all_refuse(&work, "socket");
+        work.write(&path("fifo"), b"new", false).expect("it is replaced");
+        assert_eq!(work.read(&path("fifo"), ALL).expect("it is read"), "new");
     }
 
     #[test]
     fn devices_are_not_opened() {
-        let (_folder, _work, owner) = session();
+        let (_folder, _work) = session();
         // No program can make one, so that those of the host have to do.
-        let devices: OwnedFd = File::open("/dev").expect("it is opened").into();
+        let devices = File::open("/dev").expect("it is opened");
+        let devices = WorkFolder::new(devices.into(), None);
         for name in ["null", "zero", "urandom", "tty"] {
             if Path::new("/dev").join(name).exists() {
-                all_refuse(&devices, owner, name);
-                assert!(open_program(&devices, owner, OsStr::new(name)).is_err());
+                all_refuse(&devices, name);
+                assert!(devices.open_program(OsStr::new(name)).is_err());
             }
         }
     }
 
     #[test]
     fn a_folder_that_is_swapped_meanwhile_gives_nothing_away() {
-        let (folder, work, owner) = session();
+        let (folder, work) = session();
         let below = folder.path().join("box");
         std::fs::create_dir(below.join("real")).expect("a folder is made");
         std::fs::write(below.join("real/secret"), "mine").expect("a file is made");
@@ -364,11 +411,11 @@ mod tests {
                 }
             });
             for _ in 0..20_000 {
-                match read(&work, owner, &path("at/secret"), ALL) {
+                match work.read(&path("at/secret"), ALL) {
                     Ok(contents) => assert_eq!(contents, "mine"),
                     Err(error) => assert_eq!(error.kind(), ErrorKind::InvalidRequest),
                 }
-                if let Ok(kept) = keep(&work, owner, &path("at"), ALL) {
+                if let Ok(kept) = work.keep(&path("at"), ALL) {
                     assert!(kept.files().iter().all(|file| file.contents == "mine"));
                 }
             }
@@ -378,9 +425,9 @@ mod tests {
 
     #[test]
     fn nothing_leads_out_by_dots() {
-        let (_folder, work, owner) = session();
+        let (_folder, work) = session();
         for name in ["../host/secret", "..", "a/../../host/secret"] {
-            assert!(open_program(&work, owner, OsStr::new(name)).is_err(), "{name}");
+            assert!(work.open_program(OsStr::new(name)).is_err(), "{name}");
         }
     }
 }

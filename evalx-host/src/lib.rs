@@ -1,0 +1,45 @@
+//! What backends share that run programs on this very machine: the side of the host.
+//!
+//! Untrusted code meets the host's own code at few places, and each of them is
+//! here once, for every backend:
+//!
+//! - [`WorkFolder`] opens files that untrusted programs have made, [`blocking`]
+//!   keeps the wait for them off the runtime.
+//! - [`Feed`] brings a program its input, [`output_pipe`] takes its output.
+//! - [`view`] says what of the host programs see, and makes the rest.
+//! - [`private_folder`] makes the folders in which a supervisor notes what it owns.
+//!
+//! It starts no process, and knows no backend. A backend of your own can use
+//! it; those that ask another host for their sandboxes need none of it.
+//!
+//! # Example
+//!
+//! ```
+//! use std::fs::File;
+//!
+//! use evalx_core::{ByteSize, SandboxPath};
+//! use evalx_host::WorkFolder;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let folder = tempfile::tempdir()?;
+//! let session = WorkFolder::new(File::open(&folder)?.into(), None);
+//! session.write(&SandboxPath::new("input/one.txt")?, b"1 2", false)?;
+//! assert_eq!(session.read(&SandboxPath::new("input/one.txt")?, ByteSize::kib(1))?, "1 2");
+//!
+//! // What leads elsewhere is refused.
+//! std::os::unix::fs::symlink("/etc/passwd", folder.path().join("link"))?;
+//! assert!(session.read(&SandboxPath::new("link")?, ByteSize::kib(1)).is_err());
+//! # Ok(())
+//! # }
+//! ```
+
+mod blocking;
+mod feed;
+mod files;
+mod folder;
+pub mod view;
+
+pub use blocking::blocking;
+pub use feed::{Feed, nonblocking, output_pipe};
+pub use files::{Owner, WorkFolder};
+pub use folder::private_folder;
