@@ -56,6 +56,7 @@
 //! - **isolate** (default): the backend `isolate`, besides the native one.
 //! - **redis**: queues on Redis.
 //! - **metrics**: what jobs, sandboxes and deliveries tell the `metrics` facade.
+//! - **prometheus**: shows these to Prometheus; for applications.
 //! - **openapi**: schemas of the documents.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -63,6 +64,8 @@ mod deliver;
 mod document;
 mod engine;
 mod evaluate;
+#[cfg(feature = "prometheus")]
+mod exporter;
 mod job;
 pub mod judge0;
 mod notice;
@@ -79,6 +82,8 @@ pub use evaluate::{COMPILED, Compiled, EvaluationHandler, TEST, Tested};
 pub use evalx::{Cgroup, Choice};
 pub use evalx_queue::QueueConfig;
 pub use evalx_webhook::{AddressPolicy, CourierConfig, Secrets};
+#[cfg(feature = "prometheus")]
+pub use exporter::Exporter;
 pub use job::{Answer, Job, Notify, NotifyForm};
 pub use notice::Notices;
 pub use queues::Queues;

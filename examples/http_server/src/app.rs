@@ -11,8 +11,7 @@ use axum::http::{HeaderName, StatusCode};
 use axum::middleware::from_fn;
 use axum::routing::get;
 use evalx_core::Languages;
-use evalx_service::{Couriers, Engine, Service};
-use metrics_exporter_prometheus::PrometheusHandle;
+use evalx_service::{Couriers, Engine, Exporter, Service};
 use tokio::sync::SetOnce;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
@@ -39,7 +38,7 @@ pub(crate) struct Shared {
     pub(crate) access: Access,
     pub(crate) couriers: Couriers,
     pub(crate) judge0_version: String,
-    pub(crate) metrics: PrometheusHandle,
+    pub(crate) exporter: Exporter,
     pub(crate) engine: EngineSlot,
 }
 

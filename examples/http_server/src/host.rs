@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use evalx_core::Languages;
 use evalx_queue::{Durability, QueueConfig};
-use evalx_service::{Choice, Couriers, Engine, EngineConfig, Queues, Service, Workers};
+use evalx_service::{Choice, Couriers, Engine, EngineConfig, Exporter, Queues, Service, Workers};
 use evalx_webhook::{AddressPolicy, CourierConfig, RetryPolicy, Secrets};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -24,7 +24,6 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::access::Access;
 use crate::app::{App, EngineSlot, Shared, router};
-use crate::measure;
 use crate::settings::{Settings, Webhooks};
 
 /// How long connections may take to end once nothing more will come of them.
@@ -40,7 +39,7 @@ pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// What is wrong with the settings, or with the machine.
 pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
     let stop = stop_signal()?;
-    let metrics = measure::install()?;
+    let exporter = Exporter::install()?;
     let queues =
         Queues::open(&settings.queue, queue_config(&settings)).await.map_err(|error| error.chain())?;
     let service = Service::new(queues.clone());
@@ -56,7 +55,7 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
         access: Access::new(&settings.auth_tokens, &settings.admin_tokens),
         couriers: couriers.clone(),
         judge0_version: settings.judge0_version.clone(),
-        metrics: metrics.clone(),
+        exporter: exporter.clone(),
         engine: if steps.is_some() { EngineSlot::Here(SetOnce::new()) } else { EngineSlot::Elsewhere },
         caps: settings.caps.clone(),
     });
@@ -64,13 +63,7 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
     let serving = axum::serve(listener, router(app.clone()))
         .with_graceful_shutdown(connections.clone().cancelled_owned());
     let mut serving = AbortOnDropHandle::new(tokio::spawn(serving.into_future()));
-    let _upkeep = AbortOnDropHandle::new(tokio::spawn(async move {
-        let mut ticks = tokio::time::interval(measure::UPKEEP);
-        loop {
-            ticks.tick().await;
-            metrics.run_upkeep();
-        }
-    }));
+    let _upkeep = AbortOnDropHandle::new(tokio::spawn(async move { exporter.keep_up().await }));
 
     let mut stop = std::pin::pin!(stop);
     let engine = match steps {

@@ -2,16 +2,21 @@
 //! and delivers results. Any number may run, on any machine, and each may die
 //! at any moment: what it had is begun again by another.
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
 use evalx_service::{
-    AddressPolicy, Choice, CourierConfig, Couriers, Engine, EngineConfig, QueueConfig, Queues, Secrets,
-    Workers,
+    AddressPolicy, Choice, CourierConfig, Couriers, Engine, EngineConfig, Exporter, QueueConfig, Queues,
+    Secrets, Workers,
 };
 use tokio::signal::unix::{SignalKind, signal};
+
+mod health;
+
+use health::Health;
 
 /// Evaluates submissions of a queue on Redis.
 #[derive(Debug, Parser)]
@@ -29,6 +34,9 @@ struct Settings {
     /// Programs that run at once; as many as there are processors.
     #[arg(long, env = "EVALX_WORKERS", value_name = "COUNT")]
     workers: Option<NonZeroUsize>,
+    /// Where to answer /metrics, /healthz and /readyz; nowhere, if not given.
+    #[arg(long, env = "EVALX_METRICS_ADDR", value_name = "ADDRESS")]
+    metrics_addr: Option<SocketAddr>,
     /// The secret that deliveries are signed with, as `whsec_…`.
     #[arg(long, env = "EVALX_WEBHOOK_SECRET", value_name = "SECRET", hide_env_values = true)]
     webhook_secret: Option<String>,
@@ -62,6 +70,11 @@ async fn run(settings: Settings) -> Result<(), Failure> {
     }
     let queues =
         Queues::open(&settings.queue, QueueConfig::default()).await.map_err(|error| error.chain())?;
+    let health = Health::new(Exporter::install()?, queues.clone());
+    let _watched = match settings.metrics_addr {
+        Some(address) => Some(health.serve(address).await?),
+        None => None,
+    };
     let addresses =
         if settings.webhook_allow_private { AddressPolicy::AllowPrivate } else { AddressPolicy::default() };
     let secrets = match settings.webhook_secret.as_deref().filter(|text| !text.is_empty()) {
@@ -78,11 +91,13 @@ async fn run(settings: Settings) -> Result<(), Failure> {
     let config = EngineConfig::new(steps).with_sandbox(sandbox).with_cgroup(settings.cgroup.parse()?);
     let engine = Engine::start(config).await.map_err(|error| error.chain())?;
     let workers = Workers::start(&queues, &engine, couriers, 2 * steps.get(), DRAIN)?;
+    health.set_ready(true);
     tracing::info!(sandbox = %engine.sandbox(), languages = engine.available().count(), "ready");
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
+    health.set_ready(false);
     let drained = workers.shutdown().await;
     tracing::info!(finished = drained.finished, handed_back = drained.released, "the worker has ended");
     engine.shutdown().await.map_err(|error| error.chain())?;
