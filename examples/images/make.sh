@@ -57,7 +57,9 @@ for group in "${groups[@]}"; do
             exit 3
         }
         # What a program could take for traces of somebody else is left out.
+        # Packages of Java fail where the pages of manuals have no folder.
         mmdebstrap --quiet --variant=essential --include="${packages// /,}" \
+            --setup-hook='mkdir -p "$1/usr/share/man/man1"' \
             --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
             --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \
             --customize-hook='find "$1/var/log" "$1/var/spool" "$1/var/mail" "$1/root" "$1/home" -mindepth 1 -delete' \
