@@ -74,3 +74,8 @@ pub use evalx_sandbox_isolate::{ControlGroups, IsolateConfig, IsolateSandbox};
 #[cfg(feature = "native")]
 #[doc(inline)]
 pub use evalx_sandbox_native::{Cgroup, Launcher, NativeConfig, NativeSandbox};
+
+/// The program in the README compiles.
+#[cfg(all(doctest, feature = "native"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -40,7 +40,10 @@ fn a_service_of_several_processes() -> Result<Completion, Failed> {
         ("python", "print('hello')"),
         ("c", "#include <stdio.h>\nint main(void) { puts(\"hello\"); }"),
         ("cpp", "#include <iostream>\nint main() { std::cout << \"hello\\n\"; }"),
-        ("java", "public class Main { public static void main(String[] a) { System.out.println(\"hello\"); } }"),
+        (
+            "java",
+            "public class Main { public static void main(String[] a) { System.out.println(\"hello\"); } }",
+        ),
         ("javascript", "console.log('hello')"),
     ];
     for (language, source) in hello {
@@ -81,6 +84,7 @@ fn missing(reason: String) -> Result<Completion, Failed> {
 }
 
 fn main() -> ExitCode {
-    let trials = vec![Trial::ignorable_test("a_service_of_several_processes", a_service_of_several_processes)];
+    let trials =
+        vec![Trial::ignorable_test("a_service_of_several_processes", a_service_of_several_processes)];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

@@ -58,6 +58,7 @@ impl Project {
                 return;
             }
             assert!(began.elapsed() < PATIENCE, "{states:?}: {}", self.run(["logs", "--tail", "20"]));
+            #[expect(clippy::disallowed_methods, reason = "between two looks at a state, with a deadline")]
             std::thread::sleep(PAUSE);
         }
     }
