@@ -1,7 +1,6 @@
 //! Which sandbox a command runs programs in, and what it asks of it.
 
 use std::ffi::OsStr;
-use std::path::Path;
 
 use clap::{Args, ValueEnum};
 use evalx::{Backends, Choice, DockerConfig, Image};
@@ -130,16 +129,8 @@ fn docker_config(sessions: usize) -> DockerConfig {
 }
 
 fn cgroup_choice(value: Option<&OsStr>) -> Result<Cgroup, Failure> {
-    match value {
-        None => Ok(Cgroup::Auto),
-        Some(value) if value == "auto" => Ok(Cgroup::Auto),
-        Some(value) if value == "adopt" => Ok(Cgroup::Adopt),
-        Some(value) if Path::new(value).is_absolute() => Ok(Cgroup::Path(value.into())),
-        Some(value) => Err(Failure::usage(format!(
-            "{CGROUP_VARIABLE} is `{}`: write auto, adopt, or the absolute path of a delegated cgroup",
-            value.display()
-        ))),
-    }
+    let Some(value) = value else { return Ok(Cgroup::Auto) };
+    value.to_string_lossy().parse().map_err(|error| Failure::usage(format!("{CGROUP_VARIABLE}: {error}")))
 }
 
 /// What a session is kept from.

@@ -1,11 +1,11 @@
 //! The JSON of an [`Evaluation`], and what people read of it.
 
-use evalx_core::{CompileReport, Evaluation, Hint, StepReport, TestResult, Verdict};
+use evalx_core::{CompileReport, Evaluation, Hint, ReportDocument, StepReport, TestResult, Verdict};
 use serde::Serialize;
 
 use crate::console::{Console, Paint};
 use crate::failure::Failure;
-use crate::report::{ReportDocument, summary};
+use crate::report::summary;
 
 /// An evaluation as JSON.
 #[derive(Debug, Serialize)]

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use clap::Args;
-use evalx_core::{Collect, DynSandbox, FileContents, SandboxPath, SessionSpec, Stdin, Step, StepReport};
+use evalx_core::{
+    Collect, DynSandbox, FileContents, ReportDocument, SandboxPath, SessionSpec, Stdin, Step, StepReport,
+};
 
 use crate::backend::{self, BackendArguments, SessionArguments};
 use crate::console::{Console, Paint};
@@ -13,7 +15,7 @@ use crate::failure::{Failure, Status};
 use crate::interrupt::Interrupt;
 use crate::limits::LimitArguments;
 use crate::live::Live;
-use crate::report::{ReportDocument, summary};
+use crate::report::summary;
 use crate::resolve::{PlacedFile, open_stdin, parse_placed_file};
 use crate::units::parse_variable;
 

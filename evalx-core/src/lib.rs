@@ -81,11 +81,13 @@
 //!
 //! - **metrics**: [`Observed`] tells the `metrics` facade what it sees. Which
 //!   exporter is installed is the application's choice.
+//! - **openapi**: a schema of [`ReportDocument`], for an OpenAPI document.
 
 mod artifact;
 mod cache;
 mod capabilities;
 mod comparison;
+mod document;
 mod error;
 mod evaluation;
 mod evaluator;
@@ -120,6 +122,7 @@ mod toolchains;
 pub use artifact::{Artifact, ArtifactFile, FileContents, WeakArtifact};
 pub use capabilities::{Capabilities, Enforcement, Isolation, Strength};
 pub use comparison::{Comparison, Difference};
+pub use document::{LimitDocument, ReportDocument};
 pub use error::{Error, ErrorKind, Result};
 pub use evaluation::{CompileReport, Evaluation, Event, TestResult, Verdict};
 pub use evaluator::{EvaluationStream, Evaluator};

@@ -1,12 +1,11 @@
 //! [`SubmissionDocument`]: all that is known of a submission, as JSON: what
 //! whoever asks for it gets, and what a webhook is told.
 
-use evalx_core::{CompileReport, Evaluation, Hint, TestResult};
+use evalx_core::{CompileReport, Evaluation, Hint, ReportDocument, TestResult};
 use evalx_queue::{JobState, JobView};
 use serde::Serialize;
 
 use crate::job::Answer;
-use crate::report::ReportDocument;
 use crate::timestamp::rfc3339;
 
 /// How far a submission is.

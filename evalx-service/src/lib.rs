@@ -70,7 +70,6 @@ mod job;
 pub mod judge0;
 mod notice;
 mod queues;
-mod report;
 mod service;
 mod timestamp;
 mod workers;
@@ -80,6 +79,7 @@ pub use document::{Status, SubmissionDocument, TestDocument, compile_document, h
 pub use engine::{Engine, EngineConfig};
 pub use evaluate::{COMPILED, Compiled, EvaluationHandler, TEST, Tested};
 pub use evalx::{Cgroup, Choice};
+pub use evalx_core::{LimitDocument, ReportDocument};
 pub use evalx_queue::QueueConfig;
 pub use evalx_webhook::{AddressPolicy, CourierConfig, Secrets};
 #[cfg(feature = "prometheus")]
@@ -87,7 +87,6 @@ pub use exporter::Exporter;
 pub use job::{Answer, Job, Notify, NotifyForm};
 pub use notice::Notices;
 pub use queues::Queues;
-pub use report::{LimitDocument, ReportDocument};
 pub use service::{Order, Service};
 pub use timestamp::rfc3339;
 pub use workers::Workers;

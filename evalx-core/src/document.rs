@@ -1,14 +1,27 @@
-//! [`ReportDocument`]: what a step did, as JSON. Names and nulls are a
-//! contract with whoever parses them, the same as that of the `evalx` command.
+//! [`ReportDocument`]: what a step did, as JSON.
+//!
+//! Names, order and nulls are a contract with whoever parses them: the `evalx`
+//! command and the HTTP server show the same.
 
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use evalx_core::{Amount, KilledBy, LimitHit, Outcome, StepReport};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+
+use crate::{Amount, KilledBy, LimitHit, Outcome, StepReport};
 
 /// What a step did, with what it wrote.
+///
+/// ```
+/// use evalx_core::{Outcome, ReportDocument, StepReport};
+///
+/// let report = StepReport::new(Outcome::Exited(0));
+/// let document = ReportDocument::new(&report, b"hello\n", b"\xff", "native");
+/// assert_eq!(document.stdout, "hello\n");
+/// // What is no text is there in both ways.
+/// assert_eq!((document.stderr.as_str(), document.stderr_base64.as_deref()), ("\u{fffd}", Some("/w==")));
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[non_exhaustive]
@@ -73,24 +86,28 @@ pub struct ReportDocument {
 pub struct LimitDocument {
     /// Which: `cpu_time`, `memory`, …
     pub kind: &'static str,
-    /// What was allowed, in seconds, bytes or pieces.
-    pub limit: f64,
+    /// What was allowed: seconds, bytes, or a count.
+    #[cfg_attr(feature = "openapi", schema(value_type = f64))]
+    #[serde(serialize_with = "plain")]
+    pub limit: Amount,
     /// What was measured, in the same unit.
-    pub measured: f64,
+    #[cfg_attr(feature = "openapi", schema(value_type = f64))]
+    #[serde(serialize_with = "plain")]
+    pub measured: Amount,
 }
 
 impl From<LimitHit> for LimitDocument {
     fn from(hit: LimitHit) -> Self {
-        Self { kind: hit.kind.as_str(), limit: amount(hit.limit), measured: amount(hit.measured) }
+        Self { kind: hit.kind.as_str(), limit: hit.limit, measured: hit.measured }
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "no limit is near 2^53")]
-fn amount(amount: Amount) -> f64 {
-    match amount {
-        Amount::Time(time) => seconds(time),
-        Amount::Size(size) => size.as_u64() as f64,
-        Amount::Count(count) => count as f64,
+/// A plain number, in the amount's own unit.
+fn plain<S: Serializer>(amount: &Amount, serializer: S) -> Result<S::Ok, S::Error> {
+    match *amount {
+        Amount::Time(time) => serializer.serialize_f64(seconds(time)),
+        Amount::Size(size) => serializer.serialize_u64(size.as_u64()),
+        Amount::Count(count) => serializer.serialize_u64(count),
     }
 }
 
@@ -131,6 +148,13 @@ impl ReportDocument {
             cached: None,
         }
     }
+
+    /// Adds whether this is what an earlier compiler did.
+    #[must_use]
+    pub const fn with_cached(mut self, cached: bool) -> Self {
+        self.cached = Some(cached);
+        self
+    }
 }
 
 /// The text, and the exact bytes where it is none.
@@ -148,16 +172,71 @@ fn seconds(time: Duration) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use evalx_core::StreamSummary;
-
     use super::*;
+    use crate::{ByteSize, LimitKind, Signal, StreamSummary};
+
+    #[test]
+    fn a_report_has_every_field_in_its_order() {
+        let mut report = StepReport::new(Outcome::Exited(0));
+        report.cpu_time = Duration::from_micros(1000);
+        report.system_time = report.cpu_time;
+        report.wall_time = Duration::from_nanos(2_000_400);
+        report.memory_peak = ByteSize::bytes(1_507_328);
+        report.processes_peak = Some(1);
+        report.stdout = StreamSummary::new(6, false);
+        let document = ReportDocument::new(&report, b"hello\n", b"", "native");
+        assert_eq!(
+            serde_json::to_string(&document).unwrap(),
+            concat!(
+                r#"{"outcome":"exited","exit_code":0,"signal":null,"syscall":null,"#,
+                r#""cpu_seconds":0.001,"user_seconds":0.0,"system_seconds":0.001,"wall_seconds":0.002,"#,
+                r#""memory_peak_bytes":1507328,"memory_measured_by":"cgroup","processes_peak":1,"oom_kills":0,"#,
+                r#""limit":null,"killed_by":null,"#,
+                r#""stdout":"hello\n","stderr":"","stdout_base64":null,"stderr_base64":null,"#,
+                r#""stdout_bytes":6,"stderr_bytes":0,"stdout_truncated":false,"stderr_truncated":false,"#,
+                r#""backend":"native"}"#
+            )
+        );
+    }
+
+    #[test]
+    fn a_limit_is_in_its_own_unit() {
+        let of = |limit, measured, kind| {
+            serde_json::to_string(&LimitDocument::from(LimitHit::new(kind, limit, measured))).unwrap()
+        };
+        let size = Amount::Size(ByteSize::mib(64));
+        assert_eq!(
+            of(size, size, LimitKind::Memory),
+            r#"{"kind":"memory","limit":67108864,"measured":67108864}"#
+        );
+        let (limit, measured) =
+            (Amount::Time(Duration::from_secs(1)), Amount::Time(Duration::from_millis(1004)));
+        assert_eq!(
+            of(limit, measured, LimitKind::CpuTime),
+            r#"{"kind":"cpu_time","limit":1.0,"measured":1.004}"#
+        );
+        let count = Amount::Count(64);
+        assert_eq!(
+            of(count, count, LimitKind::Processes),
+            r#"{"kind":"processes","limit":64,"measured":64}"#
+        );
+    }
 
     #[test]
     fn bytes_that_are_no_text_are_kept_exactly() {
         let document = ReportDocument::new(&StepReport::new(Outcome::Exited(0)), b"a\xff", b"", "native");
         assert_eq!(document.stdout, "a\u{fffd}");
         assert_eq!(document.stdout_base64.as_deref(), Some("Yf8="));
-        assert_eq!((document.stderr_base64, document.cached), (None, None));
+        assert_eq!(document.stderr_base64, None);
+    }
+
+    #[test]
+    fn signals_and_calls_are_named() {
+        let document =
+            ReportDocument::new(&StepReport::new(Outcome::Signaled(Signal::SEGV)), b"", b"", "native");
+        assert_eq!((document.signal.as_deref(), document.exit_code), (Some("SIGSEGV"), None));
+        let forbidden = StepReport::new(Outcome::ForbiddenSyscall("socket".to_owned()));
+        assert_eq!(ReportDocument::new(&forbidden, b"", b"", "native").syscall.as_deref(), Some("socket"));
     }
 
     #[test]
