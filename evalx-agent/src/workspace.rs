@@ -11,7 +11,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::Mode;
 use nix::sys::statvfs::fstatvfs;
 
-use crate::{Failure, PLACE, at};
+use crate::{FOLDER, Failure, at};
 
 /// The work folder.
 pub(crate) const BOX: &str = "/box";
@@ -25,12 +25,17 @@ const OWN_FILES: u64 = 1 + PARTS.len() as u64;
 const APART: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV);
 const NONE: Option<&str> = None;
 
-/// Cuts the supervisor's mounts off from all others, and covers what no
-/// program is to find: the agent itself, and message queues of the container.
+/// Cuts the supervisor's mounts off from all others, and covers the message
+/// queues of the container, which no program is to find.
+///
+/// What is mounted where the disks come is to be seen by a cell that was made
+/// before: these places are shared with cells, which give nothing back.
 pub(crate) fn settle() -> Result<(), Failure> {
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     at("cut off the mounts", mount(NONE, "/", NONE, private, NONE))?;
-    cover(PLACE)?;
+    for (_, place, _) in PARTS {
+        at(format_args!("share {place} with cells"), mount(NONE, place, NONE, MsFlags::MS_SHARED, NONE))?;
+    }
     cover("/dev/mqueue")
 }
 
@@ -114,10 +119,13 @@ const MASKED: [&str; 9] = [
 ];
 
 /// What a cell sees besides the disk: a `/proc` of its own, which can't be
-/// written to, and no `/sys`.
+/// written to, no `/sys`, and nothing of the agent.
 pub(crate) fn enter_cell() -> Result<(), Failure> {
+    let slave = MsFlags::MS_REC | MsFlags::MS_SLAVE;
+    at("cut off the mounts", mount(NONE, "/", NONE, slave, NONE))?;
     let flags = APART | MsFlags::MS_NOEXEC | MsFlags::MS_RDONLY;
     at("mount a fresh /proc", mount(Some("proc"), "/proc", Some("proc"), flags, NONE))?;
     MASKED.into_iter().try_for_each(cover)?;
+    cover(FOLDER)?;
     cover("/sys")
 }

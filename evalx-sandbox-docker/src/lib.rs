@@ -70,6 +70,7 @@ mod seccomp;
 mod serve;
 mod session;
 mod step;
+mod store;
 
 pub use backend::DockerSandbox;
 pub use config::{DockerConfig, Image, Metering, Reuse, Way};

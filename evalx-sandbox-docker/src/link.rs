@@ -21,6 +21,8 @@ pub(crate) struct Link {
     input: Pin<Box<dyn AsyncWrite + Send>>,
     output: Output,
     inbox: Inbox,
+    /// What goes out with the next message.
+    waiting: Vec<u8>,
     /// What came on stderr: an agent that ends says why.
     words: Vec<u8>,
     broken: Option<String>,
@@ -32,6 +34,7 @@ impl Link {
             input: streams.input,
             output: streams.output,
             inbox: Inbox::default(),
+            waiting: Vec::new(),
             words: Vec::new(),
             broken: None,
         }
@@ -49,13 +52,24 @@ impl Link {
         }
     }
 
-    /// Sends a message.
+    /// Has a message go out with the next that is sent.
+    pub(crate) fn queue(&mut self, message: &ToAgent) {
+        self.waiting.extend_from_slice(&message.encode());
+    }
+
+    /// Sends a message, behind what waits.
+    pub(crate) async fn send(&mut self, message: &ToAgent) -> Result<(), DockerError> {
+        self.queue(message);
+        self.flush().await
+    }
+
+    /// Sends what waits.
     ///
     /// What comes meanwhile is taken: an engine that has lost the container may
     /// leave the sender waiting for ever, and says so only on the other way.
-    pub(crate) async fn send(&mut self, message: &ToAgent) -> Result<(), DockerError> {
+    pub(crate) async fn flush(&mut self) -> Result<(), DockerError> {
         self.check()?;
-        let bytes = message.encode();
+        let bytes = std::mem::take(&mut self.waiting);
         let mut rest = &bytes[..];
         let mut flushed = false;
         while !flushed {
