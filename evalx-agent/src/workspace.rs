@@ -5,7 +5,10 @@ use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::Mode;
@@ -98,9 +101,22 @@ impl Disk {
         drop(self.folder);
         let places = PARTS.iter().rev().map(|(_, place, _)| *place);
         for place in places.chain([BOX]) {
-            at(format_args!("unmount {place}"), umount2(place, MntFlags::UMOUNT_NOFOLLOW))?;
+            at(format_args!("unmount {place}"), unmount_when_free(place))?;
         }
         Ok(())
+    }
+}
+
+/// Unmounts a place that nobody uses, or will not in a moment: a cell that was
+/// just started has the supervisor's descriptors until it has executed.
+fn unmount_when_free(place: &str) -> Result<(), Errno> {
+    const PAUSE: Duration = Duration::from_micros(50);
+    let deadline = Instant::now() + Duration::from_secs(1);
+    loop {
+        match umount2(place, MntFlags::UMOUNT_NOFOLLOW) {
+            Err(Errno::EBUSY) if Instant::now() < deadline => thread::sleep(PAUSE),
+            result => return result,
+        }
     }
 }
 

@@ -263,7 +263,11 @@ impl Container {
     pub(crate) async fn heed(&mut self, message: FromAgent) -> Result<(), DockerError> {
         match message {
             FromAgent::Cell { pid } => {
-                let group = self.groups.as_mut().map(|groups| groups.put(pid)).transpose()?;
+                let group = match self.groups.as_mut().map(|groups| groups.put(pid)).transpose() {
+                    Ok(group) => group,
+                    // A cell that is not there died with its agent, which says why.
+                    Err(error) => return Err(self.link.last_words().await.unwrap_or(error)),
+                };
                 self.link.send(&ToAgent::Attach { group: group.unwrap_or_default() }).await?;
                 self.cell = Cell::Ready;
                 Ok(())

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bollard::container::{AttachContainerResults, LogOutput};
 use evalx_agent::wire::{FromAgent, Inbox, ToAgent, VERSION};
@@ -11,8 +12,9 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use crate::engine;
 use crate::error::DockerError;
 
-/// How much of an agent's last words is kept.
+/// How much of an agent's last words is kept, and how long they may take.
 const LAST_WORDS: usize = 4 << 10;
+const MOMENT: Duration = Duration::from_millis(200);
 
 type Output = Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>>;
 
@@ -136,9 +138,20 @@ impl Link {
         }
     }
 
+    /// Why the agent has ended, if it has.
+    pub(crate) async fn last_words(&mut self) -> Option<DockerError> {
+        let end = async {
+            loop {
+                if let Err(error) = self.more().await {
+                    return error;
+                }
+            }
+        };
+        tokio::time::timeout(MOMENT, end).await.ok()
+    }
+
     /// Takes what has come already, for the sake of its last words.
     async fn drain(&mut self) {
-        const MOMENT: std::time::Duration = std::time::Duration::from_millis(200);
         let all = async { while self.more().await.is_ok() {} };
         // What does not come in a moment was not said.
         let _ = tokio::time::timeout(MOMENT, all).await;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evalx_core::{
-    ByteSize, Collect, DynSandbox, ErrorKind, FileContents, Limits, Origin, Outcome, Result, Sandbox,
+    Artifact, ByteSize, Collect, DynSandbox, ErrorKind, FileContents, Limits, Origin, Outcome, Result, Sandbox,
     SandboxPath, Session, SessionSpec, Step,
 };
 use evalx_sandbox_docker::{DockerConfig, DockerSandbox, Image, Reuse, Way};
@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         trial("spares_before_traffic", spares_before_traffic),
         trial("one_container_for_a_submission", one_container_for_a_submission),
         trial("reset_within_a_submission", reset_within_a_submission),
+        trial("sessions_in_quick_succession", sessions_in_quick_succession),
         trial("no_container_for_two_submissions", no_container_for_two_submissions),
         trial("burst", burst),
         trial("limits_beyond_the_container", limits_beyond_the_container),
@@ -240,6 +241,29 @@ async fn reset_within_a_submission() {
         }
     }
     assert_eq!(sandbox.statistics().parked, 1, "one container served all: {:?}", sandbox.statistics());
+    end(sandbox).await;
+}
+
+/// Sessions that follow each other at once: the cell of each is made while the
+/// one before is being taken away.
+async fn sessions_in_quick_succession() {
+    let sandbox = start(config()).await;
+    let origin = Origin::new();
+    let program = Artifact::executable(Probes::find().expect("there is a probe").program());
+    let first = owned();
+    for round in 0..300 {
+        let spec = SessionSpec::default().with_origin(origin.clone());
+        let run = async {
+            let mut session = sandbox.open(spec).await?;
+            session.write_file(&path("probe"), program.clone().into()).await?;
+            let (_, text) = probe(session.as_mut(), &["hello"]).await?;
+            session.close().await?;
+            Ok::<_, evalx_core::Error>(text)
+        };
+        let text = run.await.unwrap_or_else(|error| panic!("round {round}: {}", error.chain()));
+        assert_eq!(text, "hello\n");
+    }
+    assert!(first.is_subset(&owned()), "a container was lost: {first:?} {:?}", owned());
     end(sandbox).await;
 }
 
