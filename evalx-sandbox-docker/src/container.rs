@@ -194,6 +194,9 @@ impl Recipe {
             // Without its host, an agent reads the end of its input, and ends.
             stdin_once: Some(true),
             tty: Some(false),
+            // There is nothing that it would have to finish.
+            stop_signal: Some("SIGKILL".to_owned()),
+            stop_timeout: Some(0),
             healthcheck: Some(HealthConfig { test: Some(vec!["NONE".to_owned()]), ..Default::default() }),
             host_config: Some(host),
             ..Default::default()

@@ -1,6 +1,7 @@
 //! What containers are, how the pool keeps them, and what happens when the
 //! engine or a container is lost.
 
+mod daemon;
 mod hosts;
 mod proxy;
 mod rig;
@@ -17,10 +18,13 @@ use evalx_core::{
 };
 use evalx_sandbox_docker::{DockerConfig, DockerSandbox, Image, Reuse, Way};
 use evalx_testkit::{Probes, Token};
+use daemon::Daemon;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use proxy::Proxy;
 use traces::{inspect, kill, owned, poll};
 
+/// An image without a single file.
+const EMPTY_IMAGE: &str = "evalx/scratch";
 /// How long anything may take on a busy machine that does not have to wait.
 const PROMPT: Duration = Duration::from_secs(30);
 
@@ -31,7 +35,7 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Each counts the containers that there are.
     arguments.test_threads = Some(1);
-    let trials = vec![
+    let mut trials = vec![
         trial("hardened", hardened),
         trial("image_without_a_file", image_without_a_file),
         trial("absent_image_is_named", absent_image),
@@ -53,6 +57,16 @@ fn main() -> ExitCode {
         trial("shutdown_leaves_nothing", shutdown_leaves_nothing),
         trial("dropped_sandbox_leaves_nothing", dropped_sandbox),
     ];
+    trials.push(Trial::ignorable_test("engine_restarted_in_a_burst", || match Daemon::start(EMPTY_IMAGE) {
+        // Not every machine that has an engine can have two.
+        Err(why) => Ok(Completion::ignored_with(why)),
+        Ok(daemon) => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            let time = Duration::from_secs(240);
+            runtime.block_on(async { tokio::time::timeout(time, engine_restarted(daemon)).await })?;
+            Ok(Completion::Completed)
+        }
+    }));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
@@ -74,6 +88,9 @@ where
         Ok(Completion::Completed)
     })
 }
+
+/// A submission on its way.
+type Submission = tokio::task::JoinHandle<Result<String>>;
 
 fn config() -> DockerConfig {
     rig::config().expect("there is an agent")
@@ -152,7 +169,7 @@ async fn hardened() {
 /// An image without a single file runs a program that needs none.
 async fn image_without_a_file() {
     let mut config = config();
-    config.image = Image::new("evalx/scratch", 1);
+    config.image = Image::new(EMPTY_IMAGE, 1);
     let sandbox = start(config).await;
     let mut session = open(&sandbox, SessionSpec::default()).await.expect("a session is opened");
     let (outcome, text) = probe(session.as_mut(), &["hello"]).await.expect("it runs");
@@ -294,13 +311,7 @@ async fn burst() {
     const CREATIONS: usize = 2;
     let config = config().with_sessions(8).with_creations(CREATIONS);
     let sandbox = Arc::new(start(config).await);
-    let count = std::env::var("EVALX_BURST").ok().and_then(|text| text.parse().ok()).unwrap_or(24);
-    let tasks: Vec<_> = (0..count)
-        .map(|_| {
-            let sandbox = Arc::clone(&sandbox);
-            tokio::spawn(async move { submit(sandbox.as_ref()).await })
-        })
-        .collect();
+    let tasks = submissions(&sandbox, bursting());
     for task in tasks {
         let text = task.await.expect("no panic").unwrap_or_else(|error| panic!("{}", error.chain()));
         assert_eq!(text, "hello\n");
@@ -360,20 +371,59 @@ async fn engine_cut_off() {
     let config =
         config().with_endpoint(proxy.endpoint()).with_sessions(4).with_patience(Duration::from_secs(10));
     let sandbox = Arc::new(start(config).await);
-    let work = |count| {
-        let tasks: Vec<_> = (0..count)
-            .map(|_| {
-                let sandbox = Arc::clone(&sandbox);
-                tokio::spawn(async move { submit(sandbox.as_ref()).await })
-            })
-            .collect();
-        tasks
-    };
-    let tasks = work(24);
+    let tasks = submissions(&sandbox, 24);
     // In the midst of it.
     let busy = || sandbox.statistics().sessions > 0;
     assert!(poll(PROMPT, busy), "no session was opened");
     proxy.cut();
+    let failed = failures(tasks).await;
+    assert!(failed > 0, "nothing was cut off");
+    proxy.mend();
+    recover(&sandbox).await;
+    for task in submissions(&sandbox, 8) {
+        assert_eq!(task.await.expect("no panic").expect("it works again"), "hello\n");
+    }
+    let settled = || sandbox.statistics().containers == 2 && owned().len() == 2;
+    assert!(poll(PROMPT, settled), "{:?} {:?}", sandbox.statistics(), owned());
+    end(sandbox).await;
+}
+
+/// An engine that is stopped in a burst, with all of its containers, and started
+/// again: errors that may be tried again, then all is well, and nothing is left.
+async fn engine_restarted(mut daemon: Daemon) {
+    let mut config = config().with_endpoint(daemon.endpoint()).with_sessions(8);
+    config = config.with_patience(Duration::from_secs(10));
+    config.image = Image::new(EMPTY_IMAGE, 8);
+    let sandbox = Arc::new(start(config).await);
+    let tasks = submissions(&sandbox, bursting());
+    assert!(poll(PROMPT, || sandbox.statistics().sessions > 0), "no session was opened");
+    daemon.stop();
+    daemon.run().expect("it starts again");
+    let failed = failures(tasks).await;
+    assert!(failed > 0, "nothing was stopped");
+    recover(&sandbox).await;
+    for task in submissions(&sandbox, 16) {
+        assert_eq!(task.await.expect("no panic").expect("it works again"), "hello\n");
+    }
+    sandbox.ready().await.unwrap_or_else(|error| panic!("ready: {}", error.chain()));
+    sandbox.shutdown().await.unwrap_or_else(|error| panic!("shutdown: {}", error.chain()));
+    let left = || daemon.docker(&["ps", "--all", "--quiet"]).unwrap_or_default();
+    assert!(poll(PROMPT, || left().is_empty()), "containers are left: {}", left());
+}
+
+/// So many submissions at once.
+fn submissions(sandbox: &Arc<DockerSandbox>, count: usize) -> Vec<Submission> {
+    let submission = |sandbox: Arc<DockerSandbox>| async move { submit(sandbox.as_ref()).await };
+    (0..count).map(|_| tokio::spawn(submission(Arc::clone(sandbox)))).collect()
+}
+
+/// How many of them a burst is of; `EVALX_BURST` says otherwise.
+fn bursting() -> usize {
+    std::env::var("EVALX_BURST").ok().and_then(|text| text.parse().ok()).unwrap_or(24)
+}
+
+/// How many of them have failed, each with an error that may be tried again.
+async fn failures(tasks: Vec<Submission>) -> usize {
     let mut failed = 0;
     for task in tasks {
         match task.await.expect("no panic") {
@@ -384,11 +434,14 @@ async fn engine_cut_off() {
             }
         }
     }
-    assert!(failed > 0, "nothing was cut off");
-    proxy.mend();
+    failed
+}
+
+/// Waits until a submission goes well again.
+async fn recover(sandbox: &DockerSandbox) {
     let recovered = async {
         loop {
-            match submit(sandbox.as_ref()).await {
+            match submit(sandbox).await {
                 Ok(text) => break text,
                 Err(error) => assert!(error.is_retryable(), "{}", error.chain()),
             }
@@ -397,12 +450,6 @@ async fn engine_cut_off() {
     };
     let text = tokio::time::timeout(PROMPT, recovered).await.expect("it recovers");
     assert_eq!(text, "hello\n");
-    for task in work(8) {
-        assert_eq!(task.await.expect("no panic").expect("it works again"), "hello\n");
-    }
-    let settled = || sandbox.statistics().containers == 2 && owned().len() == 2;
-    assert!(poll(PROMPT, settled), "{:?} {:?}", sandbox.statistics(), owned());
-    end(sandbox).await;
 }
 
 /// Hosts that are killed leave no container after the next start.
