@@ -20,7 +20,9 @@ fn cold_start(criterion: &mut Criterion) {
         let (folder, work) = (&folder, &work);
         async move {
             let fresh: DynSandbox = match contender {
-                Contender::Floor | Contender::Run(_) => return drop(bare(folder, &work.command, Stdio::null())),
+                Contender::Floor | Contender::Run(_) => {
+                    return drop(bare(folder, &work.command, Stdio::null()));
+                }
                 Contender::Exec(_) => {
                     let warm = Warm::start(&image(), folder).await.expect("it starts");
                     warm.execute(&work.command, b"").await.expect("it runs");

@@ -290,9 +290,7 @@ impl Contender {
             Self::Exec(warm) => {
                 warm.execute(&work.command, b"").await.unwrap_or_else(|error| panic!("{error}")).into()
             }
-            Self::Run(once) => {
-                once.run(&work.command).await.unwrap_or_else(|error| panic!("{error}")).into()
-            }
+            Self::Run(once) => once.run(&work.command).await.unwrap_or_else(|error| panic!("{error}")).into(),
             Self::Sandbox(sandbox, origin) => {
                 let spec = SessionSpec::new(Limits::default()).with_origin(origin.clone());
                 let mut session =

@@ -100,7 +100,8 @@ impl Once {
         let body = body(&self.image, &self.programs, inside(command));
         let options = None::<CreateContainerOptions>;
         let id = docker.create_container(options, body).await.map_err(failed("create a container"))?.id;
-        let options = AttachContainerOptions { stream: true, stdout: true, ..AttachContainerOptions::default() };
+        let options =
+            AttachContainerOptions { stream: true, stdout: true, ..AttachContainerOptions::default() };
         let mut streams =
             docker.attach_container(&id, Some(options)).await.map_err(failed("attach to a container"))?;
         // Asked for before it starts: afterwards it may be gone.

@@ -3,8 +3,9 @@
 //! A container of `evalx-sandbox-docker` has one main process, this one, and
 //! the host is attached to its stdin and stdout. Starting a step so takes a
 //! message, where the engine's own way into a container (`docker exec`) takes
-//! a hundred times as long. It is a small program that needs nothing of the
-//! image around it, which may be `FROM scratch`: link it statically.
+//! a hundred times as long. It needs nothing of the image around it, which may
+//! be `FROM scratch`: it is statically linked, or comes with its own loader and
+//! libraries.
 //!
 //! ```text
 //!   host ══ attached stream ══╗

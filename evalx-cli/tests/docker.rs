@@ -39,7 +39,8 @@ fn a_program_of_the_image() {
 fn an_image_without_a_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let (source, program) = (folder.path().join("hello.c"), folder.path().join("hello"));
-    std::fs::write(&source, "#include <stdio.h>\nint main(void) { puts(\"hello\"); }\n").expect("it is written");
+    std::fs::write(&source, "#include <stdio.h>\nint main(void) { puts(\"hello\"); }\n")
+        .expect("it is written");
     let compiled = Command::new("cc").args(["-static", "-o"]).arg(&program).arg(&source).status();
     assert!(compiled.is_ok_and(|status| status.success()), "it does not compile");
     let program = program.to_str().expect("UTF-8");

@@ -10,6 +10,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use bollard::models::{Mount, MountType};
 use evalx_agent::{LIBRARIES, LOADER, PROGRAM, SUBCOMMAND, command_line};
 
 use crate::config::Way;
@@ -100,15 +101,21 @@ impl Agent {
     }
 
     /// What is mounted of this machine, read-only.
-    pub(crate) fn binds(&self) -> Vec<String> {
-        let bind = |path: &Path, place: &str| format!("{}:{place}:ro", path.display());
-        let mut binds = vec![bind(&self.path, PROGRAM)];
+    pub(crate) fn mounts(&self) -> Vec<Mount> {
+        let bind = |path: &Path, place: &str| Mount {
+            source: Some(path.display().to_string()),
+            target: Some(place.to_owned()),
+            typ: Some(MountType::BIND),
+            read_only: Some(true),
+            ..Mount::default()
+        };
+        let mut mounts = vec![bind(&self.path, PROGRAM)];
         if let Some(loaded) = &self.loaded {
-            binds.push(bind(&loaded.loader, LOADER));
+            mounts.push(bind(&loaded.loader, LOADER));
             let libraries = loaded.libraries.iter();
-            binds.extend(libraries.map(|(name, path)| bind(path, &format!("{LIBRARIES}/{name}"))));
+            mounts.extend(libraries.map(|(name, path)| bind(path, &format!("{LIBRARIES}/{name}"))));
         }
-        binds
+        mounts
     }
 }
 
@@ -132,8 +139,10 @@ impl Loaded {
         let text = String::from_utf8_lossy(&output.stdout);
         let libraries = libraries(&text).map_err(|name| failed(&format!("{name} is not there")))?;
         let open = |path: &Path| path.canonicalize().map_err(|error| failed(&error));
-        let libraries =
-            libraries.into_iter().map(|(name, path)| Ok((name, open(&path)?))).collect::<Result<_, String>>()?;
+        let libraries = libraries
+            .into_iter()
+            .map(|(name, path)| Ok((name, open(&path)?)))
+            .collect::<Result<_, String>>()?;
         Ok(Self { loader: open(&loader)?, libraries })
     }
 }
@@ -200,13 +209,14 @@ mod tests {
         let agent = Agent::at(&env::current_exe().unwrap()).unwrap();
         // Under `-C target-feature=+crt-static` it needs none.
         if cfg!(target_feature = "crt-static") {
-            assert_eq!((agent.binds().len(), agent.loaded), (1, None));
+            assert_eq!((agent.mounts().len(), agent.loaded), (1, None));
             return;
         }
-        let binds = agent.binds();
-        assert!(binds.iter().all(|bind| bind.ends_with(":ro")), "{binds:?}");
-        assert!(binds.iter().any(|bind| bind.ends_with(":/.evalx/loader:ro")), "{binds:?}");
-        assert!(binds.iter().any(|bind| bind.contains(":/.evalx/lib/libc.so")), "{binds:?}");
+        let mounts = agent.mounts();
+        assert!(mounts.iter().all(|mount| mount.read_only == Some(true)), "{mounts:?}");
+        let places: Vec<&str> = mounts.iter().filter_map(|mount| mount.target.as_deref()).collect();
+        assert!(places.contains(&LOADER), "{places:?}");
+        assert!(places.iter().any(|place| place.starts_with("/.evalx/lib/libc.so")), "{places:?}");
         assert_eq!(agent.entrypoint(), [LOADER]);
         assert_eq!(agent.arguments[..2], ["--library-path", LIBRARIES]);
         assert!(agent.environment().contains(&"LD_PRELOAD=".to_owned()));

@@ -111,7 +111,7 @@ impl Recipe {
             host.memory = Some(signed(memory));
             host.memory_swap = Some(signed(memory));
             host.pids_limit = Some(signed(processes));
-            host.binds = Some(agent.binds());
+            host.mounts = Some(agent.mounts());
             // Each session's own disk is mounted over it, of the session's size.
             let options = "rw,nosuid,nodev,size=64k,nr_inodes=16,mode=0755";
             host.tmpfs = Some(places(&[("/box", options), ("/tmp", options)]));

@@ -86,6 +86,17 @@ struct Shelf {
     failure: Option<String>,
 }
 
+/// Whether a submission has a container already.
+#[derive(Debug)]
+enum Own {
+    /// It has one that nobody uses now.
+    Free(Loan),
+    /// It has, and waiting for it costs more by now than another would.
+    Busy,
+    /// It has none.
+    None,
+}
+
 /// The containers that a submission has in use.
 #[derive(Debug)]
 struct Tenant {
@@ -127,7 +138,12 @@ impl State {
         }
     }
 
+    /// A submission that has containers of an image in use.
     fn tenant(&mut self, image: &str, origin: &Origin) -> Option<&mut Tenant> {
+        self.known(image, origin).filter(|tenant| tenant.containers > 0)
+    }
+
+    fn known(&mut self, image: &str, origin: &Origin) -> Option<&mut Tenant> {
         self.tenants.iter_mut().find(|tenant| tenant.image == image && tenant.origin.is(origin))
     }
 
@@ -135,7 +151,7 @@ impl State {
     fn let_to(&mut self, container: &mut Container, origin: Option<&Origin>) {
         container.origin = origin.map(Origin::downgrade);
         let Some(origin) = origin else { return };
-        match self.tenant(&container.image, origin) {
+        match self.known(&container.image, origin) {
             Some(tenant) => tenant.containers += 1,
             None => self.tenants.push(Tenant {
                 origin: origin.downgrade(),
@@ -285,15 +301,23 @@ impl Pool {
         image: &str,
         origin: Option<&Origin>,
     ) -> Result<Loan, DockerError> {
-        if let Some(origin) = origin.filter(|_| self.reuse() == Reuse::Submission)
-            && let Some(loan) = self.take_own(image, origin).await
-        {
-            return Ok(loan);
-        }
-        let turn = {
+        let returning = origin.filter(|_| self.reuse() == Reuse::Submission);
+        let turn = loop {
+            let own = match returning {
+                Some(origin) => self.take_own(image, origin).await,
+                None => Own::None,
+            };
+            if let Own::Free(loan) = own {
+                return Ok(loan);
+            }
             let mut state = self.state();
             if state.closed {
                 return Err(DockerError::ShutDown);
+            }
+            let has_one = returning.is_some_and(|origin| state.tenant(image, origin).is_some());
+            if matches!(own, Own::None) && has_one {
+                // Another session of it was quicker, and has a container now.
+                continue;
             }
             let shelf = state.shelves.entry(image.to_owned()).or_default();
             match shelf.spare.pop_front() {
@@ -307,7 +331,7 @@ impl Pool {
                 None => {
                     let (sender, receiver) = oneshot::channel();
                     shelf.line.push_back(sender);
-                    receiver
+                    break receiver;
                 }
             }
         };
@@ -322,9 +346,9 @@ impl Pool {
 
     /// The container that serves this origin, if it has one that is free now, or
     /// soon enough that another is not worth its price.
-    async fn take_own(self: &Arc<Self>, image: &str, origin: &Origin) -> Option<Loan> {
+    async fn take_own(self: &Arc<Self>, image: &str, origin: &Origin) -> Own {
         let began = Instant::now();
-        let loan = loop {
+        let own = loop {
             let returned = self.returned.notified();
             let deadline = {
                 let mut state = self.state();
@@ -335,20 +359,20 @@ impl Pool {
                     && let Some(mut container) = state.parked.remove(index)
                 {
                     state.let_to(&mut container, Some(origin));
-                    break Some(Loan::new(container, self));
+                    break Own::Free(Loan::new(container, self));
                 }
                 let price = state.price;
-                let tenant = state.tenant(image, origin).filter(|tenant| tenant.containers > 0)?;
+                let Some(tenant) = state.tenant(image, origin) else { break Own::None };
                 began + price.saturating_sub(tenant.waited)
             };
             if timeout_at(deadline, returned).await.is_err() {
-                break None;
+                break Own::Busy;
             }
         };
         if let Some(tenant) = self.state().tenant(image, origin) {
             tenant.waited += began.elapsed();
         }
-        loan
+        own
     }
 
     /// Takes back a container whose session is over.

@@ -180,7 +180,12 @@ impl Server {
         Ok(Some(admitted.first))
     }
 
-    async fn send_file(&mut self, path: String, executable: bool, contents: &[u8]) -> Result<(), DockerError> {
+    async fn send_file(
+        &mut self,
+        path: String,
+        executable: bool,
+        contents: &[u8],
+    ) -> Result<(), DockerError> {
         let link = &mut self.container.link;
         link.queue(&ToAgent::Write { path, executable, size: contents.len() as u64 });
         send_pieces(link, contents).await

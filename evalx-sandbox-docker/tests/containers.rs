@@ -12,13 +12,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use daemon::Daemon;
 use evalx_core::{
-    Artifact, ByteSize, Collect, DynSandbox, ErrorKind, FileContents, Limits, Origin, Outcome, Result, Sandbox,
-    SandboxPath, Session, SessionSpec, Step,
+    Artifact, ArtifactFile, ByteSize, Collect, DynSandbox, ErrorKind, FileContents, Limits, Origin, Outcome,
+    Result, Sandbox, SandboxPath, Session, SessionSpec, Step,
 };
 use evalx_sandbox_docker::{DockerConfig, DockerSandbox, Image, Reuse, Way};
 use evalx_testkit::{Probes, Token};
-use daemon::Daemon;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use proxy::Proxy;
 use traces::{inspect, kill, owned, poll};
@@ -44,6 +44,8 @@ fn main() -> ExitCode {
         trial("one_container_for_a_submission", one_container_for_a_submission),
         trial("reset_within_a_submission", reset_within_a_submission),
         trial("sessions_in_quick_succession", sessions_in_quick_succession),
+        trial("artifacts_are_copies", artifacts_are_copies),
+        trial("short_tests_share_a_container", short_tests_share_a_container),
         trial("no_container_for_two_submissions", no_container_for_two_submissions),
         trial("burst", burst),
         trial("limits_beyond_the_container", limits_beyond_the_container),
@@ -157,8 +159,12 @@ async fn hardened() {
         );
         let security = host["SecurityOpt"].to_string();
         assert!(security.contains("no-new-privileges") && security.contains("SCMP_ACT_ERRNO"), "{facts}");
-        let binds = host["Binds"].as_array().expect("the agent is mounted");
-        assert!(binds.len() == 1 && binds[0].as_str().is_some_and(|bind| bind.ends_with(":ro")), "{facts}");
+        let mounts = host["Mounts"].as_array().expect("the agent is mounted");
+        assert!(host["Binds"].is_null() && !mounts.is_empty(), "{facts}");
+        let is_agents = |mount: &serde_json::Value| {
+            mount["ReadOnly"] == true && mount["Target"].as_str().is_some_and(|it| it.starts_with("/.evalx/"))
+        };
+        assert!(mounts.iter().all(is_agents), "{facts}");
         let user = facts["Config"]["User"].as_str().expect("there is a user").to_owned();
         assert!(!user.starts_with('0'), "{facts}");
         assert!(users.insert(user), "two containers have one user: {facts}");
@@ -281,6 +287,55 @@ async fn sessions_in_quick_succession() {
         assert_eq!(text, "hello\n");
     }
     assert!(first.is_subset(&owned()), "a container was lost: {first:?} {:?}", owned());
+    end(sandbox).await;
+}
+
+/// What a program does to an artifact in its session is not in the next one's, although
+/// the container was sent it once.
+async fn artifacts_are_copies() {
+    let sandbox = start(config()).await;
+    let origin = Origin::new();
+    let program = Probes::find().expect("there is a probe").program();
+    let file = |name: &str, text: &'static str| ArtifactFile::new(Some(path(name)), text.into(), false);
+    let tree = Artifact::new([file("a", "first"), file("b/c", "second")]);
+    for _ in 0..3 {
+        let spec = SessionSpec::default().with_origin(origin.clone());
+        let mut session = sandbox.open(spec).await.expect("a session is opened");
+        let probe_file = FileContents::executable(program.clone());
+        session.write_file(&path("probe"), probe_file).await.expect("it is placed");
+        session.write_file(&path("tree"), tree.clone().into()).await.expect("it is placed");
+        for (name, text) in [("tree/a", "first"), ("tree/b/c", "second")] {
+            assert_eq!(session.read_file(&path(name), ByteSize::mib(1)).await.expect("it is read"), text);
+            probe(session.as_mut(), &["make", "remove", name]).await.expect("it runs");
+            probe(session.as_mut(), &["make", "file", name, "spoilt"]).await.expect("it runs");
+            assert_eq!(session.read_file(&path(name), ByteSize::mib(1)).await.expect("it is read"), "spoilt");
+        }
+        session.close().await.expect("it closes");
+    }
+    end(sandbox).await;
+}
+
+/// Two sessions of one submission at a time, each short, need no second container.
+async fn short_tests_share_a_container() {
+    let sandbox = Arc::new(start(config()).await);
+    let origin = Origin::new();
+    for _ in 0..4 {
+        let both = [0, 1].map(|_| {
+            let (sandbox, origin) = (Arc::clone(&sandbox), origin.clone());
+            tokio::spawn(async move {
+                let spec = SessionSpec::default().with_origin(origin);
+                let session = sandbox.open(spec).await?;
+                session.close().await
+            })
+        });
+        for task in both {
+            task.await.expect("no panic").unwrap_or_else(|error| panic!("{}", error.chain()));
+        }
+    }
+    assert_eq!(sandbox.statistics().parked, 1, "{:?}", sandbox.statistics());
+    drop(origin);
+    let settled = || sandbox.statistics().parked == 0 && sandbox.statistics().containers == 2;
+    assert!(poll(PROMPT, settled), "{:?}", sandbox.statistics());
     end(sandbox).await;
 }
 
