@@ -14,6 +14,10 @@
 //!   than take another, until all its waiting together has cost as much time as
 //!   making a container does. Short tests share one; long ones soon have several.
 
+mod shelf;
+mod statistics;
+mod tenants;
+
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,6 +30,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::config::Reuse;
 use crate::container::{Container, Recipe};
 use crate::error::DockerError;
+use shelf::Shelf;
+pub use statistics::{PoolStatistics, ShelfStatistics};
+use tenants::Tenants;
 
 /// How often parked containers are looked at whose submission may be over.
 const LOOK: Duration = Duration::from_millis(250);
@@ -38,54 +45,6 @@ const QUIET: Duration = Duration::from_millis(20);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// How full a pool is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PoolStatistics {
-    /// Each image's shelf.
-    pub shelves: Vec<ShelfStatistics>,
-    /// Containers that wait for the next session of their submission.
-    pub parked: usize,
-    /// Containers that are being made at this moment.
-    pub making: usize,
-    /// The most that ever were at once.
-    pub most_making: usize,
-    /// Sessions that are open.
-    pub sessions: usize,
-    /// Containers that exist, or may exist, in all.
-    pub containers: usize,
-}
-
-/// How full the shelf of one image is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ShelfStatistics {
-    /// The image.
-    pub image: String,
-    /// How many spares it is to have.
-    pub target: usize,
-    /// How many it has.
-    pub spare: usize,
-    /// How many are being made, or wait for their turn to be.
-    pub creating: usize,
-    /// Sessions that wait for one.
-    pub waiting: usize,
-    /// Why the last attempt to make one failed, if it did.
-    pub failure: Option<String>,
-}
-
-/// Containers of one image.
-#[derive(Debug, Default)]
-struct Shelf {
-    target: usize,
-    spare: VecDeque<Container>,
-    creating: usize,
-    /// In use, and expected back.
-    lent: usize,
-    line: VecDeque<oneshot::Sender<Result<Loan, DockerError>>>,
-    failure: Option<String>,
-}
-
 /// Whether a submission has a container already.
 #[derive(Debug)]
 enum Own {
@@ -97,16 +56,6 @@ enum Own {
     None,
 }
 
-/// The containers that a submission has in use.
-#[derive(Debug)]
-struct Tenant {
-    origin: WeakOrigin,
-    image: String,
-    containers: usize,
-    /// How long its sessions have waited for one of them, together.
-    waited: Duration,
-}
-
 #[derive(Debug)]
 struct State {
     shelves: HashMap<String, Shelf>,
@@ -116,7 +65,7 @@ struct State {
     price: Duration,
     /// Each belongs to its container's origin.
     parked: VecDeque<Container>,
-    tenants: Vec<Tenant>,
+    tenants: Tenants,
     /// When a session was ended last.
     last_end: Option<Instant>,
     reaping: bool,
@@ -131,34 +80,10 @@ impl State {
             most_making: 0,
             price: Duration::ZERO,
             parked: VecDeque::new(),
-            tenants: Vec::new(),
+            tenants: Tenants::default(),
             last_end: None,
             reaping: false,
             closed: false,
-        }
-    }
-
-    /// A submission that has containers of an image in use.
-    fn tenant(&mut self, image: &str, origin: &Origin) -> Option<&mut Tenant> {
-        self.known(image, origin).filter(|tenant| tenant.containers > 0)
-    }
-
-    fn known(&mut self, image: &str, origin: &Origin) -> Option<&mut Tenant> {
-        self.tenants.iter_mut().find(|tenant| tenant.image == image && tenant.origin.is(origin))
-    }
-
-    /// Notes that a submission uses this container.
-    fn let_to(&mut self, container: &mut Container, origin: Option<&Origin>) {
-        container.origin = origin.map(Origin::downgrade);
-        let Some(origin) = origin else { return };
-        match self.known(&container.image, origin) {
-            Some(tenant) => tenant.containers += 1,
-            None => self.tenants.push(Tenant {
-                origin: origin.downgrade(),
-                image: container.image.clone(),
-                containers: 1,
-                waited: Duration::ZERO,
-            }),
         }
     }
 
@@ -168,14 +93,7 @@ impl State {
         if let Some(shelf) = self.shelves.get_mut(&container.image) {
             shelf.lent = shelf.lent.saturating_sub(1);
         }
-        let own = |tenant: &Tenant| {
-            tenant.image == container.image
-                && container.origin.as_ref().is_some_and(|origin| origin.is_same(&tenant.origin))
-        };
-        if let Some(tenant) = self.tenants.iter_mut().find(|tenant| own(tenant)) {
-            tenant.containers = tenant.containers.saturating_sub(1);
-        }
-        self.tenants.retain(|tenant| tenant.containers > 0 || !tenant.origin.is_gone());
+        self.tenants.vacate(container);
     }
 }
 
@@ -314,7 +232,7 @@ impl Pool {
             if state.closed {
                 return Err(DockerError::ShutDown);
             }
-            let has_one = returning.is_some_and(|origin| state.tenant(image, origin).is_some());
+            let has_one = returning.is_some_and(|origin| state.tenants.find(image, origin).is_some());
             if matches!(own, Own::None) && has_one {
                 // Another session of it was quicker, and has a container now.
                 continue;
@@ -323,7 +241,7 @@ impl Pool {
             match shelf.spare.pop_front() {
                 Some(mut container) => {
                     shelf.lent += 1;
-                    state.let_to(&mut container, origin);
+                    state.tenants.let_to(&mut container, origin);
                     drop(state);
                     self.refill();
                     return Ok(Loan::new(container, self));
@@ -339,7 +257,7 @@ impl Pool {
         self.hurry.notify_waiters();
         let mut loan = turn.await.map_err(|_| DockerError::ShutDown)??;
         if let Some(container) = &mut loan.container {
-            self.state().let_to(container, origin);
+            self.state().tenants.let_to(container, origin);
         }
         Ok(loan)
     }
@@ -358,18 +276,18 @@ impl Pool {
                 if let Some(index) = state.parked.iter().position(mine)
                     && let Some(mut container) = state.parked.remove(index)
                 {
-                    state.let_to(&mut container, Some(origin));
+                    state.tenants.let_to(&mut container, Some(origin));
                     break Own::Free(Loan::new(container, self));
                 }
                 let price = state.price;
-                let Some(tenant) = state.tenant(image, origin) else { break Own::None };
+                let Some(tenant) = state.tenants.find(image, origin) else { break Own::None };
                 began + price.saturating_sub(tenant.waited)
             };
             if timeout_at(deadline, returned).await.is_err() {
                 break Own::Busy;
             }
         };
-        if let Some(tenant) = self.state().tenant(image, origin) {
+        if let Some(tenant) = self.state().tenants.find(image, origin) {
             tenant.waited += began.elapsed();
         }
         own
@@ -581,18 +499,8 @@ impl Pool {
 
     pub(crate) fn statistics(&self) -> PoolStatistics {
         let state = self.state();
-        let mut shelves: Vec<_> = state
-            .shelves
-            .iter()
-            .map(|(image, shelf)| ShelfStatistics {
-                image: image.clone(),
-                target: shelf.target,
-                spare: shelf.spare.len(),
-                creating: shelf.creating,
-                waiting: shelf.line.iter().filter(|sender| !sender.is_closed()).count(),
-                failure: shelf.failure.clone(),
-            })
-            .collect();
+        let mut shelves: Vec<_> =
+            state.shelves.iter().map(|(image, shelf)| shelf.statistics(image)).collect();
         shelves.sort_by(|one, other| one.image.cmp(&other.image));
         PoolStatistics {
             shelves,
@@ -616,31 +524,6 @@ impl Pool {
         drop((shelves, parked));
         self.changed.notify_waiters();
         self.hurry.notify_waiters();
-    }
-}
-
-impl Shelf {
-    /// Hands a container to the first in line, or keeps it if there are fewer
-    /// spares than `most`; what is too much comes back.
-    fn place(&mut self, container: Container, most: usize, pool: &Arc<Pool>) -> Option<Container> {
-        let mut loan = Loan::new(container, pool);
-        while let Some(sender) = self.line.pop_front() {
-            match sender.send(Ok(loan)) {
-                Ok(()) => {
-                    self.lent += 1;
-                    return None;
-                }
-                Err(Ok(back)) => loan = back,
-                // What was sent is what comes back.
-                Err(Err(_)) => return None,
-            }
-        }
-        let container = loan.container.take()?;
-        if self.spare.len() < most {
-            self.spare.push_back(container);
-            return None;
-        }
-        Some(container)
     }
 }
 

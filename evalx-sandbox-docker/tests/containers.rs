@@ -593,6 +593,12 @@ async fn files_without_an_agent() {
     assert_eq!(kept.files().len(), 1, "{kept:?}");
     session.write_file(&path("copy"), kept.into()).await.expect("it is placed");
     assert_eq!(session.read_file(&path("copy/b/c d"), all).await.expect("it is read"), &b"\0binary\xff"[..]);
+    // A folder that was being swapped for a symlink to `/etc` gives nothing of that.
+    let swapping = tokio::time::timeout(Duration::from_secs(1), probe(session.as_mut(), &["swap-folder"]));
+    assert!(swapping.await.is_err(), "it does not end by itself");
+    if let Ok(contents) = session.read_file(&path("a/passwd"), all).await {
+        assert_eq!(contents, "mine");
+    }
     drop(session);
     end(sandbox).await;
 }
