@@ -14,13 +14,15 @@ use evalx_core::{DynSandbox, Origin};
 fn cold_start(criterion: &mut Criterion) {
     let mut stage = Stage::set("cold_start");
     // To make a container for each session takes no longer than to make the first.
-    stage.contenders.retain(|(name, _)| *name != "docker create");
+    stage.contenders.retain(|(name, _)| !matches!(*name, "docker create" | "docker run"));
     let (folder, work) = (stage.programs.folder().to_owned(), stage.programs.hello_c());
     stage.compare(criterion, "cold_start", work.name, |contender| {
         let (folder, work) = (&folder, &work);
         async move {
             let fresh: DynSandbox = match contender {
-                Contender::Floor => return drop(bare(folder, &work.command, Stdio::null())),
+                Contender::Floor | Contender::Run(_) => {
+                    return drop(bare(folder, &work.command, Stdio::null()));
+                }
                 Contender::Exec(_) => {
                     let warm = Warm::start(&image(), folder).await.expect("it starts");
                     warm.execute(&work.command, b"").await.expect("it runs");

@@ -1,7 +1,10 @@
 //! How long does it take to explain a failure: a usual one, one with a mebibyte
 //! of output, and the first in a language, whose rules are compiled for it?
 
+use std::time::Duration;
+
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use evalx_benches::contender::{WARM_UP, patience};
 use evalx_core::{HintProvider, HintRequest, Outcome, Phase};
 use evalx_hints::HintEngine;
 
@@ -19,6 +22,7 @@ fn request<'a>(language: &'a str, phase: Phase, stderr: &'a str) -> HintRequest<
 fn usual(criterion: &mut Criterion) {
     let engine = HintEngine::new();
     let mut group = criterion.benchmark_group("hints/usual");
+    group.warm_up_time(WARM_UP).measurement_time(patience().min(Duration::from_secs(2)));
     for (language, phase, stderr) in
         [("python", Phase::Run, PYTHON), ("java", Phase::Compile, JAVAC), ("cpp", Phase::Compile, GCC)]
     {
@@ -32,6 +36,7 @@ fn usual(criterion: &mut Criterion) {
 fn mebibyte(criterion: &mut Criterion) {
     let engine = HintEngine::new();
     let mut group = criterion.benchmark_group("hints/mebibyte");
+    group.warm_up_time(WARM_UP).measurement_time(patience().min(Duration::from_secs(2)));
     group.throughput(Throughput::Bytes(1 << 20));
     for (language, phase, stderr) in
         [("python", Phase::Run, PYTHON), ("java", Phase::Compile, JAVAC), ("cpp", Phase::Compile, GCC)]
@@ -46,6 +51,7 @@ fn mebibyte(criterion: &mut Criterion) {
 
 fn first(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("hints/first");
+    group.warm_up_time(WARM_UP).measurement_time(patience().min(Duration::from_secs(2)));
     for (language, phase, stderr) in
         [("python", Phase::Run, PYTHON), ("java", Phase::Compile, JAVAC), ("cpp", Phase::Compile, GCC)]
     {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
-use evalx_benches::contender::{Contender, Stage};
+use evalx_benches::contender::{Contender, Stage, WARM_UP, patience};
 use evalx_core::Origin;
 
 const CONCURRENCY: [u64; 3] = [1, 2, 8];
@@ -15,7 +15,7 @@ fn throughput(criterion: &mut Criterion) {
     let (folder, work) = (stage.programs.folder().to_owned(), stage.programs.hello_c());
     let mut group = criterion.benchmark_group("throughput");
     group.sampling_mode(SamplingMode::Flat).sample_size(10).throughput(Throughput::Elements(1));
-    group.warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(6));
+    group.warm_up_time(WARM_UP).measurement_time(patience().min(Duration::from_secs(3)));
     for (name, contender) in &stage.contenders {
         for concurrency in CONCURRENCY {
             let task = format!("hello C, {concurrency} at once");

@@ -14,7 +14,7 @@ use evalx_sandbox_isolate::{IsolateConfig, IsolateSandbox};
 use evalx_sandbox_native::{NativeConfig, NativeSandbox};
 use tokio::runtime::Runtime;
 
-use crate::engine::Warm;
+use crate::engine::{Once, Warm};
 use crate::record::Record;
 use crate::workload::{Programs, Workload};
 
@@ -27,6 +27,8 @@ pub enum Contender {
     Sandbox(DynSandbox, Origin),
     /// The engine's `exec` into one warm container, by its API.
     Exec(Arc<Warm>),
+    /// A container for each run, by the engine's API, as `docker run` makes it.
+    Run(Arc<Once>),
 }
 
 /// All who take part in a benchmark, and who can't.
@@ -38,6 +40,9 @@ pub struct Stage {
     pub programs: Programs,
     /// Each by the name it has in results.
     pub contenders: Vec<(&'static str, Contender)>,
+    /// Whether the pool of containers is full again before each run.
+    pub rested: bool,
+    pool: Option<Arc<DockerSandbox>>,
     /// What was measured.
     pub record: Mutex<Record>,
 }
@@ -85,6 +90,17 @@ pub async fn docker(warm: bool) -> evalx_core::Result<DockerSandbox> {
     Ok(sandbox)
 }
 
+/// How long each contender runs before it is measured.
+pub const WARM_UP: Duration = Duration::from_millis(500);
+
+/// How long each contender is measured at one task: as many seconds as
+/// `EVALX_BENCH_SECONDS` says, or 4. What is slow takes as long as ten runs do.
+#[must_use]
+pub fn patience() -> Duration {
+    let seconds = std::env::var("EVALX_BENCH_SECONDS").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs_f64(seconds.filter(|seconds| (0.1..=600.0).contains(seconds)).unwrap_or(4.0))
+}
+
 impl Stage {
     /// Sets up all who can take part in the benchmark of this name.
     ///
@@ -98,6 +114,7 @@ impl Stage {
         let programs = Programs::make();
         let mut record = Record { bench: bench.to_owned(), ..Record::default() };
         let mut contenders = vec![("floor", Contender::Floor)];
+        let mut pool = None;
         let mut enter = |name: &'static str, contender: Result<Contender, String>| match contender {
             Ok(contender) => contenders.push((name, contender)),
             Err(why) => {
@@ -109,19 +126,20 @@ impl Stage {
             let of = |sandbox: DynSandbox| Contender::Sandbox(sandbox, Origin::new());
             enter("native", native().await.map(|it| of(Arc::new(it))).map_err(|error| error.chain()));
             enter("isolate", isolate().await.map(|it| of(Arc::new(it))).map_err(|error| error.chain()));
-            enter(
-                "docker agent",
-                docker(true).await.map(|it| of(Arc::new(it))).map_err(|error| error.chain()),
-            );
+            let agent = docker(true).await.map(Arc::new).map_err(|error| error.chain());
+            pool = agent.as_ref().ok().map(Arc::clone);
+            enter("docker agent", agent.map(|sandbox| of(sandbox)));
             let warm = Warm::start(&image(), programs.folder()).await;
             enter("docker exec", warm.map(|warm| Contender::Exec(Arc::new(warm))));
             enter(
                 "docker create",
                 docker(false).await.map(|it| of(Arc::new(it))).map_err(|error| error.chain()),
             );
+            let once = Once::connect(&image(), programs.folder()).await;
+            enter("docker run", once.map(|once| Contender::Run(Arc::new(once))));
         });
         record.versions = versions();
-        Self { runtime, programs, contenders, record: Mutex::new(record) }
+        Self { runtime, programs, contenders, rested: false, pool, record: Mutex::new(record) }
     }
 
     /// Measures each contender at one task, run after run.
@@ -136,12 +154,15 @@ impl Stage {
     {
         let mut group = criterion.benchmark_group(group);
         group.sampling_mode(SamplingMode::Flat).sample_size(10);
-        group.warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(8));
+        group.warm_up_time(WARM_UP).measurement_time(patience());
         for (name, contender) in &self.contenders {
             group.bench_function(BenchmarkId::new(*name, task), |bencher| {
                 bencher.iter_custom(|count| {
                     let mut runs = Vec::new();
                     for _ in 0..count {
+                        if self.rested && *name == "docker agent" {
+                            self.runtime.block_on(self.rest());
+                        }
                         let began = Instant::now();
                         self.runtime.block_on(run(contender.clone()));
                         runs.push(began.elapsed());
@@ -154,6 +175,19 @@ impl Stage {
         group.finish();
     }
 
+    /// Waits until the pool has its spares, and nothing else is there.
+    async fn rest(&self) {
+        let Some(pool) = &self.pool else { return };
+        pool.ready().await.expect("the pool is filled");
+        let settled = || {
+            let statistics = pool.statistics();
+            statistics.containers == statistics.shelves.iter().map(|shelf| shelf.spare).sum::<usize>()
+        };
+        while !settled() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Ends all sandboxes, and keeps what was measured.
     ///
     /// # Panics
@@ -164,7 +198,7 @@ impl Stage {
         self.runtime.block_on(async {
             for (_, contender) in self.contenders {
                 match contender {
-                    Contender::Floor => {}
+                    Contender::Floor | Contender::Run(_) => {}
                     Contender::Sandbox(sandbox, _) => sandbox.shutdown().await.expect("it shuts down"),
                     Contender::Exec(warm) => {
                         if let Some(warm) = Arc::into_inner(warm) {
@@ -256,6 +290,7 @@ impl Contender {
             Self::Exec(warm) => {
                 warm.execute(&work.command, b"").await.unwrap_or_else(|error| panic!("{error}")).into()
             }
+            Self::Run(once) => once.run(&work.command).await.unwrap_or_else(|error| panic!("{error}")).into(),
             Self::Sandbox(sandbox, origin) => {
                 let spec = SessionSpec::new(Limits::default()).with_origin(origin.clone());
                 let mut session =

@@ -30,8 +30,24 @@ its noise is not.
 - **docker agent**: a warm container; steps are started by the agent inside.
 - **docker exec**: a warm container; steps are started by the engine's API, without evalx.
 - **docker create**: as *docker agent*, with a container made for each session.
+- **docker run**: a container made for each run by the engine's API, without evalx.
 
 ";
+
+/// What the warm pool and the agent are for, as ratios of two medians.
+const RATIOS: [(&str, [(&str, &str, &str); 2]); 2] = [
+    (
+        "A run of hello C in a session of its own, through the agent, in parts of a `docker exec`",
+        [("warm_run", "hello C", "docker agent"), ("warm_run", "hello C", "docker exec")],
+    ),
+    (
+        "A submission with 20 tests, its compile cached, in parts of one `docker run`",
+        [
+            ("twenty_tests", "20 tests of a compiled C++ program", "docker agent"),
+            ("warm_run", "hello C", "docker run"),
+        ],
+    ),
+];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
@@ -47,6 +63,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut page = HEAD.to_owned();
     for (name, version) in &first.versions {
         writeln!(page, "- {name}: {version}")?;
+    }
+    page.push('\n');
+    for (what, [one, other]) in RATIOS {
+        if let (Some(one), Some(other)) = (median(&records, one), median(&records, other)) {
+            writeln!(page, "- {what}: {:.3}", one.as_secs_f64() / other.as_secs_f64())?;
+        }
     }
     page.push_str("\n![Median of one warm run](benchmarks.svg)\n");
     for (record, question) in &records {
@@ -68,6 +90,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         fs::write(docs.join("benchmarks.svg"), plot(record)?)?;
     }
     Ok(())
+}
+
+/// The median of a contender at a task of a benchmark, if it was measured.
+fn median(records: &[(Record, &str)], (bench, task, contender): (&str, &str, &str)) -> Option<Duration> {
+    let (record, _) = records.iter().find(|(record, _)| record.bench == bench)?;
+    let is = |series: &&Series| series.task == task && series.contender == contender;
+    record.series.iter().find(is)?.quantile(0.5)
 }
 
 /// One table for each task.

@@ -7,7 +7,6 @@
 //! |---|---|---|
 //! | `r` | cell | ready for an order |
 //! | `f` | cell | failed, with the error number and what was attempted |
-//! | `s` | cell | the program was started |
 //! | `e` | cell | the program ended, with its status and what it used |
 //! | an order | supervisor | its length, the order, and the program's streams |
 //! | `k` | supervisor | send the program this signal |
@@ -40,7 +39,7 @@ use rustix::process::{WaitOptions, wait};
 use rustix::thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets};
 
 use crate::codec::{Decoder, Encoder};
-use crate::filter::Filters;
+use crate::filter::{confine, confine_sockets};
 use crate::wire::{LONGEST, Order, Streams};
 use crate::workspace::{BOX, enter_cell};
 use crate::{Failure, at, part};
@@ -66,7 +65,6 @@ pub(crate) struct End {
 pub(crate) enum Word {
     Ready,
     Failed(i32, String),
-    Started,
     Ended(End),
 }
 
@@ -161,7 +159,6 @@ fn parse(heard: &[u8]) -> Option<(Word, usize)> {
     let (letter, rest) = heard.split_first()?;
     match letter {
         b'r' => Some((Word::Ready, 1)),
-        b's' => Some((Word::Started, 1)),
         b'f' => {
             let mut parts = Decoder(rest);
             let errno = parts.small()?;
@@ -216,10 +213,10 @@ fn live(control: &mut UnixStream) -> Result<(), Failure> {
     at("block a signal", children.thread_block())?;
     let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
     let deaths = at("listen for ends", SignalFd::with_flags(&children, flags))?;
+    confine()?;
     at("say that it is ready", control.write_all(b"r"))?;
     let Some((order, streams)) = receive(control)? else { return Ok(()) };
     let program = begin(&order, streams)?;
-    at("say that it has begun", control.write_all(b"s"))?;
     attend(control, &deaths, program)
 }
 
@@ -295,7 +292,7 @@ fn begin(order: &Order, streams: [OwnedFd; 3]) -> Result<Pid, Failure> {
         command.process_group(0);
     }
     limits(order)?;
-    Filters::new(order.network)?.install()?;
+    confine_sockets(order.network)?;
     let child = command.spawn().map_err(|error| not_there(error.raw_os_error().unwrap_or(libc::EIO)))?;
     Ok(Pid::from_raw(i32::try_from(child.id()).unwrap_or_default()))
 }

@@ -107,6 +107,13 @@ impl Upload {
     }
 }
 
+/// Places a file whose contents are here.
+pub(crate) fn place(folder: &OwnedFd, path: String, executable: bool, contents: &[u8]) -> Result<()> {
+    let mut upload = Upload::begin(folder, path, executable, contents.len() as u64);
+    upload.add(folder, contents);
+    upload.finish()
+}
+
 fn create(folder: &OwnedFd, path: &str, executable: bool) -> Result<(Option<OwnedFd>, File)> {
     let (above, name) = path.rsplit_once('/').map_or((None, path), |(above, name)| (Some(above), name));
     let parent = make_folders(folder, above).or_else(|error| failed(path, error))?;
@@ -252,27 +259,20 @@ mod tests {
         File::open(path).unwrap().into()
     }
 
-    fn place(folder: &OwnedFd, path: &str, contents: &[u8]) -> Result<()> {
-        let mut upload = Upload::begin(folder, path.to_owned(), false, contents.len() as u64);
-        upload.add(folder, contents);
-        assert!(upload.is_whole());
-        upload.finish()
-    }
-
     #[test]
     fn files_are_placed_and_links_are_not_followed() {
         let (root, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let fd = folder(root.path());
-        place(&fd, "a/b/c", b"text").unwrap();
+        place(&fd, "a/b/c".to_owned(), false, b"text").unwrap();
         assert_eq!(fs::read(root.path().join("a/b/c")).unwrap(), b"text");
         std::os::unix::fs::symlink(outside.path(), root.path().join("out")).unwrap();
-        assert!(matches!(place(&fd, "out/x", b"x"), Err(Trouble::Refused(_))));
-        assert!(matches!(place(&fd, "../x", b"x"), Err(Trouble::Refused(_))));
+        assert!(matches!(place(&fd, "out/x".to_owned(), false, b"x"), Err(Trouble::Refused(_))));
+        assert!(matches!(place(&fd, "../x".to_owned(), false, b"x"), Err(Trouble::Refused(_))));
         assert!(fs::read_dir(outside.path()).unwrap().next().is_none());
         // What is in the way is replaced, and what it led to is left alone.
         fs::write(outside.path().join("kept"), "kept").unwrap();
         std::os::unix::fs::symlink(outside.path().join("kept"), root.path().join("link")).unwrap();
-        place(&fd, "link", b"new").unwrap();
+        place(&fd, "link".to_owned(), false, b"new").unwrap();
         assert_eq!(fs::read(outside.path().join("kept")).unwrap(), b"kept");
         assert_eq!(fs::read(root.path().join("link")).unwrap(), b"new");
     }

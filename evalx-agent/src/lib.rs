@@ -3,8 +3,9 @@
 //! A container of `evalx-sandbox-docker` has one main process, this one, and
 //! the host is attached to its stdin and stdout. Starting a step so takes a
 //! message, where the engine's own way into a container (`docker exec`) takes
-//! a hundred times as long. It is a small program that needs nothing of the
-//! image around it, which may be `FROM scratch`: link it statically.
+//! a hundred times as long. It needs nothing of the image around it, which may
+//! be `FROM scratch`: it is statically linked, or comes with its own loader and
+//! libraries.
 //!
 //! ```text
 //!   host ══ attached stream ══╗
@@ -20,10 +21,13 @@
 //! - The supervisor speaks with the host, mounts the session's disk, keeps the
 //!   time and counts the output. It is in a PID namespace above every program's:
 //!   none can see, signal or trace it.
-//! - A cell is made ahead of each step. It mounts a fresh `/proc`, gives up every
-//!   capability, installs the filter of system calls and starts the program;
-//!   when the program ends it reports and ends, and the kernel ends with it
-//!   whatever else the program has started.
+//! - A cell is made ahead of each step, whichever session that will be of: the
+//!   disk of a session that begins later is mounted in it too. It mounts a fresh
+//!   `/proc`, gives up every capability, installs the filters of system calls and
+//!   starts the program; when the program ends it reports and ends, and the kernel
+//!   ends with it whatever else the program has started.
+//! - What is placed in many sessions is sent once, and kept in the supervisor's
+//!   own memory: each session gets a copy.
 //!
 //! # Using it
 //!
@@ -46,6 +50,7 @@ mod guard;
 mod meter;
 mod outbox;
 mod step;
+mod store;
 mod supervisor;
 pub mod wire;
 mod workspace;
@@ -53,15 +58,29 @@ mod workspace;
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 /// What makes an agent of the `evalx` command.
 pub const SUBCOMMAND: &str = "agent";
-/// The file that this process runs.
-const SELF: &str = "/proc/self/exe";
 
-/// Where the agent lies in a container.
-pub const PLACE: &str = "/.evalx-agent";
+/// The folder of a container that has the agent, and nothing else.
+pub const FOLDER: &str = "/.evalx";
+/// The agent itself.
+pub const PROGRAM: &str = "/.evalx/agent";
+/// What loads an agent that is not statically linked: its own machine's
+/// loader, since the image may have another, or none.
+pub const LOADER: &str = "/.evalx/loader";
+/// The libraries that such an agent needs.
+pub const LIBRARIES: &str = "/.evalx/lib";
+
+/// The command line by which the agent in a container is started, without
+/// what it is to do there.
+#[must_use]
+pub fn command_line(loaded: bool) -> Vec<&'static str> {
+    if loaded { vec![LOADER, "--library-path", LIBRARIES, PROGRAM] } else { vec![PROGRAM] }
+}
+
 /// What the agent answers to `version`, so that a host can tell that a program is one.
 pub const BANNER: &str = concat!("evalx agent ", env!("CARGO_PKG_VERSION"));
 
@@ -92,7 +111,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// This program again, as another part of the agent.
 fn part(name: &str) -> Command {
-    let mut command = Command::new(SELF);
+    let line = command_line(Path::new(LOADER).exists());
+    let mut command = Command::new(line[0]);
+    command.args(&line[1..]);
     if std::env::args_os().nth(1).is_some_and(|first| first == SUBCOMMAND) {
         command.arg(SUBCOMMAND);
     }

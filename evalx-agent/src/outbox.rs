@@ -1,6 +1,5 @@
 //! What the supervisor has to tell the host, until the host takes it.
 
-use std::collections::VecDeque;
 use std::io;
 
 use nix::errno::Errno;
@@ -14,13 +13,13 @@ use crate::wire::FromAgent;
 /// From so many bytes on, nothing more is read from a program.
 const FULL: usize = 512 << 10;
 
-/// Messages on their way to the host.
+/// Messages on their way to the host; what is pushed between two flushes goes
+/// out together.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    waiting: VecDeque<Vec<u8>>,
-    /// How much of the first was written.
+    waiting: Vec<u8>,
+    /// How much of it was written.
     written: usize,
-    bytes: usize,
 }
 
 /// Lets a descriptor answer at once, whether or not it has something to say.
@@ -30,9 +29,7 @@ pub(crate) fn never_wait(fd: impl AsFd) -> Result<(), Errno> {
 
 impl Outbox {
     pub(crate) fn push(&mut self, message: &FromAgent) {
-        let bytes = message.encode();
-        self.bytes += bytes.len();
-        self.waiting.push_back(bytes);
+        self.waiting.extend_from_slice(&message.encode());
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -41,23 +38,23 @@ impl Outbox {
 
     /// Whether programs should not be read from just now.
     pub(crate) fn is_full(&self) -> bool {
-        self.bytes >= FULL
+        self.waiting.len() - self.written >= FULL
     }
 
     /// Writes as much as the host takes now.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
-        while let Some(first) = self.waiting.front() {
-            match write(io::stdout().as_fd(), &first[self.written..]) {
+        while self.written < self.waiting.len() {
+            match write(io::stdout().as_fd(), &self.waiting[self.written..]) {
                 Ok(count) => self.written += count,
-                Err(Errno::EAGAIN) => return Ok(()),
+                Err(Errno::EAGAIN) => break,
                 Err(Errno::EINTR) => {}
                 Err(error) => return Err(error.into()),
             }
-            if self.written == first.len() {
-                self.bytes -= first.len();
-                self.written = 0;
-                self.waiting.pop_front();
-            }
+        }
+        // What was written is let go of once it is the larger part.
+        if self.written * 2 >= self.waiting.len() {
+            self.waiting.drain(..self.written);
+            self.written = 0;
         }
         Ok(())
     }

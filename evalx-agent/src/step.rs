@@ -19,6 +19,9 @@ use crate::{Failure, at};
 
 /// The longest that nobody looks at memory and CPU time while a step runs.
 const GLANCE: Duration = Duration::from_millis(50);
+/// How long nobody looks at the output of a step that has just begun: what a
+/// short one prints is told in one message with its end. Its pipe holds it so long.
+const QUIET: Duration = Duration::from_millis(2);
 /// The shortest pause between two looks at CPU time.
 const BLINK: Duration = Duration::from_micros(500);
 /// How much is read from a stream at once.
@@ -117,7 +120,7 @@ impl Step {
         }
         // What a dead program has left in a pipe is read whatever the host does.
         let running = self.cell.is_some() && self.stopped == Stopped::No;
-        let wait = host_is_slow || (running && self.untaken >= OUTPUT_WINDOW);
+        let wait = host_is_slow || (running && (self.is_quiet() || self.untaken >= OUTPUT_WINDOW));
         for (index, output) in self.outputs.iter().enumerate() {
             if let Some(file) = output.file.as_ref().filter(|_| !wait) {
                 sources.push((Source::Output(index), file.as_fd(), true, false));
@@ -134,7 +137,7 @@ impl Step {
         outbox: &mut Outbox,
     ) -> Result<(), Failure> {
         match source {
-            Source::Cell => self.listen(),
+            Source::Cell => self.listen(outbox),
             Source::Stdin => {
                 self.feed(broken, outbox);
                 Ok(())
@@ -146,26 +149,31 @@ impl Step {
         }
     }
 
-    fn listen(&mut self) -> Result<(), Failure> {
+    fn listen(&mut self, outbox: &mut Outbox) -> Result<(), Failure> {
         let Some(cell) = &mut self.cell else { return Ok(()) };
         let (words, over) = cell.hear();
         for word in words {
             match word {
                 Word::Failed(errno, what) => self.failed = Some((errno, what)),
                 Word::Ended(end) => self.end = Some(end),
-                Word::Ready | Word::Started => {}
+                Word::Ready => {}
             }
         }
         if over && let Some(cell) = self.cell.take() {
             cell.bury()?;
             self.wall = Some(self.began.elapsed());
+            // Nobody writes any more: what is in the pipes is all there is.
+            for index in 0..self.outputs.len() {
+                while self.drink(index, outbox) {}
+            }
         }
         Ok(())
     }
 
-    fn drink(&mut self, index: usize, outbox: &mut Outbox) {
+    /// Reads from a stream what there is; whether there may be more.
+    fn drink(&mut self, index: usize, outbox: &mut Outbox) -> bool {
         let output = &mut self.outputs[index];
-        let Some(file) = &mut output.file else { return };
+        let Some(file) = &mut output.file else { return false };
         let mut piece = vec![0; GULP];
         match file.read(&mut piece) {
             Ok(count) if count > 0 => {
@@ -180,13 +188,17 @@ impl Step {
                 if output.read > most {
                     self.stop(Stopped::Limit);
                 }
+                true
             }
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                false
+            }
             // A terminal that nobody has open any more answers with an error.
             Ok(_) | Err(_) => {
                 output.file = None;
                 // An empty piece is the end of the stream.
                 outbox.push(&(output.stream)(Vec::new()));
+                false
             }
         }
     }
@@ -286,7 +298,13 @@ impl Step {
         }
         // No earlier can the limit be met than with every processor busy.
         let cpu = Duration::from_nanos(cpu) / self.processors;
-        wall.min(cpu.max(BLINK)).min(GLANCE)
+        let glance = wall.min(cpu.max(BLINK)).min(GLANCE);
+        if self.is_quiet() { glance.min(QUIET) } else { glance }
+    }
+
+    /// Whether it has just begun.
+    fn is_quiet(&self) -> bool {
+        matches!(self.order.streams, Streams::Pipes) && self.began.elapsed() < QUIET
     }
 
     /// Whether all of it is over.

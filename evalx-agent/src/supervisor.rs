@@ -18,11 +18,13 @@ use crate::guard::keep_capabilities;
 use crate::meter::Meter;
 use crate::outbox::{Outbox, never_wait};
 use crate::step::{Source, Step, passes};
+use crate::store::Store;
 use crate::wire::{FromAgent, Inbox, Order, Stopped, ToAgent, VERSION};
 use crate::workspace::{Disk, settle};
 use crate::{Failure, at};
 
-/// The processes of a container in which nothing runs: the guard and the supervisor.
+/// The processes of a container in which nothing runs, besides a cell that waits: the
+/// guard and the supervisor.
 const OWN_PROCESSES: usize = 2;
 
 pub(crate) fn main() -> Result<ExitCode, Failure> {
@@ -45,7 +47,6 @@ pub(crate) fn main() -> Result<ExitCode, Failure> {
 #[derive(Debug)]
 struct Session {
     disk: Disk,
-    cell: Option<Waiting>,
     step: Option<Step>,
     upload: Option<Upload>,
 }
@@ -64,6 +65,9 @@ struct Supervisor {
     home: File,
     /// The mounts that there are between sessions.
     mounts: String,
+    /// The cell of the next step, whichever session that will be of.
+    cell: Option<Waiting>,
+    store: Store,
     session: Option<Session>,
 }
 
@@ -80,12 +84,14 @@ impl Supervisor {
         keep_capabilities()?;
         settle()?;
         let home = at("find its own PID namespace", File::open("/proc/self/ns/pid"))?;
-        Ok(Self { home, mounts: mounts()?, session: None })
+        Ok(Self { home, mounts: mounts()?, cell: None, store: Store::default(), session: None })
     }
 
     /// Serves the host until it hangs up.
     fn serve(mut self, mut outbox: Outbox) -> Result<ExitCode, Failure> {
         outbox.push(&FromAgent::Hello(VERSION));
+        self.prepare(&mut outbox)?;
+        at("speak with the host", outbox.flush())?;
         let mut inbox = Inbox::default();
         let mut buffer = vec![0; 256 << 10];
         loop {
@@ -111,8 +117,13 @@ impl Supervisor {
                     }
                 }
             }
-            self.end_step(&mut outbox)?;
+            let ended = self.end_step(&mut outbox)?;
+            // The host hears of the end before anything is done for the next step.
             at("speak with the host", outbox.flush())?;
+            if ended {
+                self.prepare(&mut outbox)?;
+                at("speak with the host", outbox.flush())?;
+            }
         }
     }
 
@@ -154,10 +165,26 @@ impl Supervisor {
         match message {
             ToAgent::Open { disk, files } => {
                 let disk = Disk::mount(disk, files)?;
-                self.session = Some(Session { disk, cell: None, step: None, upload: None });
+                self.session = Some(Session { disk, step: None, upload: None });
                 outbox.push(&FromAgent::Opened);
-                return self.prepare(outbox);
+                return Ok(());
             }
+            ToAgent::Attach { group } => {
+                if let Some(waiting) = &mut self.cell {
+                    waiting.group = Some(group);
+                }
+                return Ok(());
+            }
+            ToAgent::Store { id, size } => {
+                self.store.begin(id, size);
+                return Ok(());
+            }
+            ToAgent::Forget { id } => {
+                self.store.forget(id);
+                return Ok(());
+            }
+            ToAgent::Piece(ref piece) if self.store.take(piece) => return Ok(()),
+            ToAgent::Run(order) => return self.run(order),
             ToAgent::Close => {
                 let left = self.close()?;
                 outbox.push(&FromAgent::Closed { left });
@@ -168,10 +195,9 @@ impl Supervisor {
         let Some(session) = &mut self.session else { return Err(garbled()) };
         let folder = &session.disk.folder;
         match message {
-            ToAgent::Attach { group } => {
-                if let Some(waiting) = &mut session.cell {
-                    waiting.group = Some(group);
-                }
+            ToAgent::Place { path, executable, id } => {
+                let contents = self.store.get(id).ok_or_else(garbled)?;
+                answer(files::place(folder, path, executable, contents), outbox);
             }
             ToAgent::Write { path, executable, size } => {
                 session.upload = Some(Upload::begin(folder, path, executable, size));
@@ -185,7 +211,6 @@ impl Supervisor {
             }
             ToAgent::Read { path, max } => answer(files::read(folder, &path, max, outbox), outbox),
             ToAgent::Keep { path, max } => answer(files::keep(folder, &path, max, outbox), outbox),
-            ToAgent::Run(order) => return self.run(order),
             other => {
                 // What comes too late for a step concerns nobody.
                 let Some(step) = &mut session.step else { return Ok(()) };
@@ -206,16 +231,15 @@ impl Supervisor {
 
     /// Starts the next cell, ahead of its order.
     fn prepare(&mut self, outbox: &mut Outbox) -> Result<(), Failure> {
-        let Some(session) = &mut self.session else { return Ok(()) };
         let cell = Cell::start(self.home.as_fd())?;
         outbox.push(&FromAgent::Cell { pid: cell.pid().into() });
-        session.cell = Some(Waiting { cell, group: None });
+        self.cell = Some(Waiting { cell, group: None });
         Ok(())
     }
 
     fn run(&mut self, order: Order) -> Result<(), Failure> {
         let Some(session) = &mut self.session else { return Err(garbled()) };
-        let Some(mut waiting) = session.cell.take() else { return Err(garbled()) };
+        let Some(mut waiting) = self.cell.take() else { return Err(garbled()) };
         let group = waiting.group.take().ok_or_else(garbled)?;
         if let Some((errno, what)) = await_ready(&mut waiting.cell)? {
             return Err(Failure { what, error: io::Error::from_raw_os_error(errno) });
@@ -225,28 +249,27 @@ impl Supervisor {
         Ok(())
     }
 
-    fn end_step(&mut self, outbox: &mut Outbox) -> Result<(), Failure> {
-        let Some(session) = &mut self.session else { return Ok(()) };
-        let Some(step) = session.step.take_if(|step| step.is_over()) else { return Ok(()) };
+    /// Tells of a step that is over; whether one was.
+    fn end_step(&mut self, outbox: &mut Outbox) -> Result<bool, Failure> {
+        let Some(session) = &mut self.session else { return Ok(false) };
+        let Some(step) = session.step.take_if(|step| step.is_over()) else { return Ok(false) };
         let told = step.finish(&session.disk)?;
         outbox.push(&told);
-        self.prepare(outbox)
+        Ok(true)
     }
 
     /// Ends the session; what is left of it all the same.
     fn close(&mut self) -> Result<String, Failure> {
         let Some(session) = self.session.take() else { return Err(garbled()) };
-        if let Some(waiting) = session.cell {
-            waiting.cell.bury()?;
-        }
         // The host never closes while a step runs; its cell would be left.
         if session.step.is_some() {
             return Ok("a step that runs".to_owned());
         }
         session.disk.unmount()?;
+        let own = OWN_PROCESSES + usize::from(self.cell.is_some());
         let processes = at("look for processes", processes())?;
-        if processes != OWN_PROCESSES {
-            return Ok(format!("{} processes", processes - OWN_PROCESSES));
+        if processes != own {
+            return Ok(format!("{processes} processes where {own} should be"));
         }
         if mounts()? != self.mounts {
             return Ok("mounts".to_owned());
@@ -263,7 +286,7 @@ fn await_ready(cell: &mut Cell) -> Result<Option<(i32, String)>, Failure> {
             match word {
                 Word::Ready => return Ok(None),
                 Word::Failed(errno, what) => return Ok(Some((errno, what))),
-                Word::Started | Word::Ended(_) => {}
+                Word::Ended(_) => {}
             }
         }
         if over {

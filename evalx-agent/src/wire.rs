@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use crate::codec::{Decoder, Encoder};
 
 /// The version of these messages.
-pub const VERSION: u64 = 1;
+pub const VERSION: u64 = 2;
 /// The longest message, in bytes: an order with a mebibyte of arguments.
 pub const LONGEST: usize = 4 << 20;
 /// How much of a file or a stream travels in one message.
@@ -138,6 +138,28 @@ pub enum ToAgent {
         /// How long it is.
         size: u64,
     },
+    /// Keep a file for any number of sessions under this number; its contents
+    /// follow in pieces. It has no answer.
+    Store {
+        /// A number that no other has.
+        id: u64,
+        /// How long it is.
+        size: u64,
+    },
+    /// Place a copy of what is kept under this number.
+    Place {
+        /// Where, below the work folder.
+        path: String,
+        /// Whether it may be executed.
+        executable: bool,
+        /// Its number.
+        id: u64,
+    },
+    /// Let go of what is kept under this number.
+    Forget {
+        /// Its number.
+        id: u64,
+    },
     /// Some of a file's contents.
     Piece(Vec<u8>),
     /// Send a regular file of at most `max` bytes.
@@ -248,6 +270,9 @@ impl ToAgent {
             Self::Close => message(13),
             Self::StdoutUnwanted => message(14),
             Self::Took(count) => message(15).number(*count),
+            Self::Store { id, size } => message(16).number(*id).number(*size),
+            Self::Place { path, executable, id } => message(17).text(path).flag(*executable).number(*id),
+            Self::Forget { id } => message(18).number(*id),
         }
         .finish()
     }
@@ -273,6 +298,9 @@ impl ToAgent {
             13 => Self::Close,
             14 => Self::StdoutUnwanted,
             15 => Self::Took(parts.number()?),
+            16 => Self::Store { id: parts.number()?, size: parts.number()? },
+            17 => Self::Place { path: parts.string()?, executable: parts.flag()?, id: parts.number()? },
+            18 => Self::Forget { id: parts.number()? },
             _ => return None,
         };
         parts.end(message)
@@ -524,6 +552,9 @@ mod tests {
             ToAgent::Close,
             ToAgent::StdoutUnwanted,
             ToAgent::Took(1),
+            ToAgent::Store { id: 1, size: 2 },
+            ToAgent::Place { path: "a".to_owned(), executable: true, id: 1 },
+            ToAgent::Forget { id: 1 },
         ];
         let mut inbox = Inbox::default();
         for message in &to {

@@ -5,13 +5,16 @@ use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::Mode;
 use nix::sys::statvfs::fstatvfs;
 
-use crate::{Failure, PLACE, at};
+use crate::{FOLDER, Failure, at};
 
 /// The work folder.
 pub(crate) const BOX: &str = "/box";
@@ -25,12 +28,17 @@ const OWN_FILES: u64 = 1 + PARTS.len() as u64;
 const APART: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV);
 const NONE: Option<&str> = None;
 
-/// Cuts the supervisor's mounts off from all others, and covers what no
-/// program is to find: the agent itself, and message queues of the container.
+/// Cuts the supervisor's mounts off from all others, and covers the message
+/// queues of the container, which no program is to find.
+///
+/// What is mounted where the disks come is to be seen by a cell that was made
+/// before: these places are shared with cells, which give nothing back.
 pub(crate) fn settle() -> Result<(), Failure> {
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     at("cut off the mounts", mount(NONE, "/", NONE, private, NONE))?;
-    cover(PLACE)?;
+    for (_, place, _) in PARTS {
+        at(format_args!("share {place} with cells"), mount(NONE, place, NONE, MsFlags::MS_SHARED, NONE))?;
+    }
     cover("/dev/mqueue")
 }
 
@@ -93,9 +101,22 @@ impl Disk {
         drop(self.folder);
         let places = PARTS.iter().rev().map(|(_, place, _)| *place);
         for place in places.chain([BOX]) {
-            at(format_args!("unmount {place}"), umount2(place, MntFlags::UMOUNT_NOFOLLOW))?;
+            at(format_args!("unmount {place}"), unmount_when_free(place))?;
         }
         Ok(())
+    }
+}
+
+/// Unmounts a place that nobody uses, or will not in a moment: a cell that was
+/// just started has the supervisor's descriptors until it has executed.
+fn unmount_when_free(place: &str) -> Result<(), Errno> {
+    const PAUSE: Duration = Duration::from_micros(50);
+    let deadline = Instant::now() + Duration::from_secs(1);
+    loop {
+        match umount2(place, MntFlags::UMOUNT_NOFOLLOW) {
+            Err(Errno::EBUSY) if Instant::now() < deadline => thread::sleep(PAUSE),
+            result => return result,
+        }
     }
 }
 
@@ -114,10 +135,13 @@ const MASKED: [&str; 9] = [
 ];
 
 /// What a cell sees besides the disk: a `/proc` of its own, which can't be
-/// written to, and no `/sys`.
+/// written to, no `/sys`, and nothing of the agent.
 pub(crate) fn enter_cell() -> Result<(), Failure> {
+    let slave = MsFlags::MS_REC | MsFlags::MS_SLAVE;
+    at("cut off the mounts", mount(NONE, "/", NONE, slave, NONE))?;
     let flags = APART | MsFlags::MS_NOEXEC | MsFlags::MS_RDONLY;
     at("mount a fresh /proc", mount(Some("proc"), "/proc", Some("proc"), flags, NONE))?;
     MASKED.into_iter().try_for_each(cover)?;
+    cover(FOLDER)?;
     cover("/sys")
 }

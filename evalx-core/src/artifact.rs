@@ -105,6 +105,12 @@ impl WeakArtifact {
     pub fn is_gone(&self) -> bool {
         self.0.strong_count() == 0
     }
+
+    /// Whether this is of that artifact.
+    #[must_use]
+    pub fn is(&self, artifact: &Artifact) -> bool {
+        std::ptr::addr_eq(self.0.as_ptr(), Arc::as_ptr(&artifact.0))
+    }
 }
 
 /// What [`Session::write_file`](crate::Session::write_file) places.

@@ -66,6 +66,12 @@ impl WeakOrigin {
     pub fn is(&self, origin: &Origin) -> bool {
         std::ptr::eq(self.0.as_ptr(), Arc::as_ptr(&origin.0))
     }
+
+    /// Whether both are of one origin.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.0.ptr_eq(&other.0)
+    }
 }
 
 #[cfg(test)]

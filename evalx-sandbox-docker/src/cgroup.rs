@@ -93,18 +93,23 @@ impl Groups {
         Ok(name)
     }
 
-    /// Puts the cell that the supervisor knows by this number in a new group
-    /// with these limits; the group's name.
-    pub(crate) fn put(&mut self, cell: u64, memory: u64, processes: u64) -> Result<String, DockerError> {
-        let failed = |what: &'static str| move |source| DockerError::Group { what, source };
+    /// Puts the cell that the supervisor knows by this number in a new group,
+    /// which has no limits yet; the group's name.
+    pub(crate) fn put(&mut self, cell: u64) -> Result<String, DockerError> {
         let own = |pid: u32| is_cell(pid, cell);
         let pid = child_of(self.supervisor, own)
             .and_then(|pid| pid.ok_or_else(|| io::ErrorKind::NotFound.into()))
             .map_err(failed("could not find a cell"))?;
         let name = self.make().map_err(failed("could not make a control group"))?;
-        let current = self.current.as_ref().map(|group| group.folders.as_slice()).unwrap_or_default();
-        let [memory_folder, pids_folder, ..] = current else { return Ok(name) };
-        let set = |folder: &Path, file: &str, value: u64| fs::write(folder.join(file), value.to_string());
+        for folder in self.current() {
+            set(folder, "cgroup.procs", pid.into()).map_err(failed("could not move a cell to its group"))?;
+        }
+        Ok(name)
+    }
+
+    /// Gives the cell's group the limits of its step.
+    pub(crate) fn limit(&self, memory: u64, processes: u64) -> Result<(), DockerError> {
+        let [memory_folder, pids_folder, ..] = self.current() else { return Ok(()) };
         set(memory_folder, "memory.limit_in_bytes", memory)
             .and_then(|()| match set(memory_folder, "memory.memsw.limit_in_bytes", memory) {
                 // Swap is not accounted here, and there is a swappiness to say so.
@@ -114,12 +119,20 @@ impl Groups {
                 result => result,
             })
             .and_then(|()| set(pids_folder, "pids.max", processes.saturating_add(OWN_PROCESSES)))
-            .map_err(failed("could not set a step's limits"))?;
-        for folder in current {
-            set(folder, "cgroup.procs", pid.into()).map_err(failed("could not move a cell to its group"))?;
-        }
-        Ok(name)
+            .map_err(failed("could not set a step's limits"))
     }
+
+    fn current(&self) -> &[PathBuf] {
+        self.current.as_ref().map(|group| group.folders.as_slice()).unwrap_or_default()
+    }
+}
+
+fn set(folder: &Path, file: &str, value: u64) -> io::Result<()> {
+    fs::write(folder.join(file), value.to_string())
+}
+
+fn failed(what: &'static str) -> impl Fn(io::Error) -> DockerError {
+    move |source| DockerError::Group { what, source }
 }
 
 /// The first child of a process that is as asked.

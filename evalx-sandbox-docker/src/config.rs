@@ -15,13 +15,13 @@ use serde::{Deserialize, Serialize};
 pub enum Way {
     /// By the agent of this program: the container's main process.
     ///
-    /// It is the running executable if that is a statically linked `evalx`;
-    /// else the program that the variable `EVALX_AGENT` names; else `evalx` or
-    /// `evalx-agent` beside the running executable or on the `PATH`, if it is
-    /// statically linked.
+    /// It is the program that the variable `EVALX_AGENT` names; else the running
+    /// executable if that is `evalx`; else `evalx` or `evalx-agent` beside it or
+    /// on the `PATH`. One that is statically linked is preferred, and starts a
+    /// little sooner; any other is mounted with its loader and its libraries.
     #[default]
     Agent,
-    /// By the agent of this statically linked program, `evalx` or `evalx-agent`.
+    /// By the agent of this program, `evalx` or `evalx-agent`.
     AgentAt(PathBuf),
     /// By the engine's `exec`, where no agent can be mounted, such as on an
     /// engine of another machine. Each step so costs a hundred times as much,

@@ -9,8 +9,8 @@ use bollard::models::{
     ContainerCreateBody, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig,
     ResourcesUlimits,
 };
-use evalx_agent::PLACE;
-use evalx_core::Limits;
+use evalx_agent::wire::{FromAgent, ToAgent};
+use evalx_core::{Limits, WeakOrigin};
 
 use crate::agent::Agent;
 use crate::cgroup::Groups;
@@ -20,12 +20,16 @@ use crate::error::DockerError;
 use crate::link::Link;
 use crate::registry::{Claim, Registry};
 use crate::seccomp;
+use crate::store::Store;
 
 /// Memory that the agent and the kernel need beside a step's.
 const OVERHEAD: u64 = 64 << 20;
 /// The same where a step has no control group of its own: what a step may so
 /// use beyond its limit.
 const CLOSE_OVERHEAD: u64 = 8 << 20;
+/// How much an agent may keep of what is placed in many sessions: a part of
+/// the memory that is beside the steps'.
+const KEPT: usize = 32 << 20;
 /// Processes of a container that are none of a step's: guard, supervisor, cell.
 const OWN_PROCESSES: u64 = 3;
 
@@ -42,7 +46,16 @@ pub(crate) struct Recipe {
     made: AtomicU64,
 }
 
-/// A container whose agent waits for a session.
+/// The cell that waits for a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cell {
+    /// There is none yet.
+    None,
+    /// It may have an order.
+    Ready,
+}
+
+/// A container whose agent waits for a session, or serves one.
 #[derive(Debug)]
 pub(crate) struct Container {
     pub(crate) link: Link,
@@ -51,6 +64,13 @@ pub(crate) struct Container {
     pub(crate) image: String,
     /// Sessions that it has served.
     pub(crate) served: u32,
+    /// Whose sessions it serves.
+    pub(crate) origin: Option<WeakOrigin>,
+    /// What its agent keeps.
+    pub(crate) store: Store,
+    cell: Cell,
+    /// Whether the agent was told to end a session and has not answered yet.
+    closing: bool,
     id: String,
     memory: u64,
     processes: u64,
@@ -84,13 +104,14 @@ impl Recipe {
         let claim = self.registry.claim(&self.engine, &name)?;
         let (memory, processes) = (self.config.memory.as_u64(), u64::from(self.config.processes));
         let mut body = self.body(image, claim.user());
-        body.entrypoint = Some(vec![PLACE.to_owned()]);
+        body.entrypoint = Some(agent.entrypoint());
         body.cmd = Some(agent.arguments.clone());
+        body.env = Some(agent.environment());
         if let Some(host) = &mut body.host_config {
             host.memory = Some(signed(memory));
             host.memory_swap = Some(signed(memory));
             host.pids_limit = Some(signed(processes));
-            host.binds = Some(vec![format!("{}:{PLACE}:ro", agent.path.display())]);
+            host.mounts = Some(agent.mounts());
             // Each session's own disk is mounted over it, of the session's size.
             let options = "rw,nosuid,nodev,size=64k,nr_inodes=16,mode=0755";
             host.tmpfs = Some(places(&[("/box", options), ("/tmp", options)]));
@@ -106,8 +127,23 @@ impl Recipe {
         let greeting = tokio::time::timeout(self.engine.patience(), link.greet());
         greeting.await.map_err(|_| DockerError::Slow { what: "start an agent" })??;
         let groups = self.groups(&id).await?;
-        let image = image.to_owned();
-        Ok(Container { link, groups, image, served: 0, id, memory, processes, _claim: claim })
+        let mut container = Container {
+            link,
+            // Where the container's own limits are the step's, nothing is kept at their expense.
+            store: Store::new(if groups.is_some() { KEPT } else { 0 }),
+            groups,
+            image: image.to_owned(),
+            served: 0,
+            origin: None,
+            cell: Cell::None,
+            closing: false,
+            id,
+            memory,
+            processes,
+            _claim: claim,
+        };
+        container.await_cell().await?;
+        Ok(container)
     }
 
     /// What every container is, whoever starts steps in it.
@@ -158,6 +194,9 @@ impl Recipe {
             // Without its host, an agent reads the end of its input, and ends.
             stdin_once: Some(true),
             tty: Some(false),
+            // There is nothing that it would have to finish.
+            stop_signal: Some("SIGKILL".to_owned()),
+            stop_timeout: Some(0),
             healthcheck: Some(HealthConfig { test: Some(vec!["NONE".to_owned()]), ..Default::default() }),
             host_config: Some(host),
             ..Default::default()
@@ -197,8 +236,71 @@ impl Container {
         &self.id
     }
 
+    /// Begins a session, once the one before is known to have left nothing.
+    pub(crate) async fn open(&mut self, engine: &Engine, limits: &Limits) -> Result<(), DockerError> {
+        self.fit(engine, limits).await?;
+        let open = ToAgent::Open { disk: limits.disk.as_u64(), files: u64::from(limits.files) };
+        self.link.send(&open).await?;
+        loop {
+            match self.link.next().await? {
+                FromAgent::Closed { left } if left.is_empty() => self.closing = false,
+                FromAgent::Closed { left } => {
+                    return Err(DockerError::Lost(format!("a session has left {left}")));
+                }
+                FromAgent::Opened if !self.closing => break,
+                other => self.heed(other).await?,
+            }
+        }
+        self.served += 1;
+        Ok(())
+    }
+
+    /// Has the agent end a session, and make sure that nothing is left of it:
+    /// what it says of that is heard before the next begins.
+    pub(crate) async fn close(&mut self) -> Result<(), DockerError> {
+        self.closing = true;
+        self.link.send(&ToAgent::Close).await
+    }
+
+    /// Attends to a message that nobody waits for: a cell is there.
+    pub(crate) async fn heed(&mut self, message: FromAgent) -> Result<(), DockerError> {
+        match message {
+            FromAgent::Cell { pid } => {
+                let group = match self.groups.as_mut().map(|groups| groups.put(pid)).transpose() {
+                    Ok(group) => group,
+                    // A cell that is not there died with its agent, which says why.
+                    Err(error) => return Err(self.link.last_words().await.unwrap_or(error)),
+                };
+                self.link.send(&ToAgent::Attach { group: group.unwrap_or_default() }).await?;
+                self.cell = Cell::Ready;
+                Ok(())
+            }
+            // What was said of a step when it had just ended.
+            FromAgent::Taken(_) | FromAgent::StdinClosed => Ok(()),
+            _ => Err(DockerError::Agent("it spoke out of turn".to_owned())),
+        }
+    }
+
+    async fn await_cell(&mut self) -> Result<(), DockerError> {
+        while self.cell != Cell::Ready {
+            let message = self.link.next().await?;
+            self.heed(message).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for a cell, and takes it for a step of these limits.
+    pub(crate) async fn take_cell(&mut self, limits: &Limits) -> Result<(), DockerError> {
+        self.await_cell().await?;
+        self.cell = Cell::None;
+        match &self.groups {
+            Some(groups) => groups.limit(limits.memory.as_u64(), u64::from(limits.processes)),
+            None => Ok(()),
+        }
+    }
+
     /// Gives it the limits that a session of these needs.
-    pub(crate) async fn fit(&mut self, engine: &Engine, limits: &Limits) -> Result<(), DockerError> {
+    async fn fit(&mut self, engine: &Engine, limits: &Limits) -> Result<(), DockerError> {
         let processes = u64::from(limits.processes) + OWN_PROCESSES;
         let (memory, processes) = match self.groups {
             // The step's own group holds the limits; the container's are only above them.

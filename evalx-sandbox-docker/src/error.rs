@@ -49,9 +49,8 @@ impl DockerError {
                  pulled while programs run)"
             )),
             Self::NoAgent(_) => Some(
-                "link `evalx` or `evalx-agent` statically (`RUSTFLAGS='-C target-feature=+crt-static' cargo \
-                 build --release --target x86_64-unknown-linux-gnu -p evalx-agent`) and name it by \
-                 EVALX_AGENT, or let steps be started by `Way::Exec`"
+                "build one (`cargo build --release -p evalx-agent`) and name it by EVALX_AGENT, or have \
+                 `evalx` on the PATH, or let steps be started by `Way::Exec`"
                     .to_owned(),
             ),
             Self::Agent(text) | Self::Lost(text) if text.contains("user namespace") => Some(

@@ -19,13 +19,27 @@
 //!   again behind whoever takes one: [`DockerSandbox::ready`] and
 //!   [`DockerSandbox::statistics`] tell how full the pool is.
 //! - **Steps do not pay for `docker exec`.** The main process of a container is
-//!   an agent, a static program that is mounted read-only; it takes steps over
-//!   the stream that it is attached by. `evalx-agent` has its page.
+//!   an agent, which is mounted read-only: the `evalx` command itself, with this
+//!   machine's loader and libraries if it needs them. It takes steps over the
+//!   stream that it is attached by. `evalx-agent` has its page.
 //! - **A container serves a whole submission**: compiling it and all of its
 //!   tests, each in a session of its own. Sessions say by their
 //!   [origin](evalx_core::Origin) which submission they are of. Between them the
 //!   agent takes the disk away and looks that no process and no mount is left;
 //!   after them the container is thrown away. [`Reuse`] has other policies.
+//! - **What takes time is done ahead or behind.** The process that becomes the next
+//!   program waits confined before its session is opened. An artifact is sent to a
+//!   container once. A session's end is told, and checked before the next begins.
+//!   Containers are made and removed when no session is open, or somebody waits, or
+//!   a second has passed: programs have the processors first.
+//!
+//! ```sh
+//! cargo bench -p evalx-benches --bench warm_run       # against `docker exec` and `docker run`
+//! cargo bench -p evalx-benches --bench twenty_tests   # compiled once, each test a session
+//! cargo run -p evalx-benches                          # both into docs/benchmarks.md
+//! EVALX_BURST=200 cargo test -p evalx-sandbox-docker --test containers -- burst
+//! EVALX_DEATHS=30 cargo test -p evalx-sandbox-docker --test containers -- host_killed
+//! ```
 //!
 //! # What holds a program
 //!
@@ -70,6 +84,7 @@ mod seccomp;
 mod serve;
 mod session;
 mod step;
+mod store;
 
 pub use backend::DockerSandbox;
 pub use config::{DockerConfig, Image, Metering, Reuse, Way};

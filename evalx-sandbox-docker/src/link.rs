@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bollard::container::{AttachContainerResults, LogOutput};
 use evalx_agent::wire::{FromAgent, Inbox, ToAgent, VERSION};
@@ -11,8 +12,9 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use crate::engine;
 use crate::error::DockerError;
 
-/// How much of an agent's last words is kept.
+/// How much of an agent's last words is kept, and how long they may take.
 const LAST_WORDS: usize = 4 << 10;
+const MOMENT: Duration = Duration::from_millis(200);
 
 type Output = Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>>;
 
@@ -21,6 +23,8 @@ pub(crate) struct Link {
     input: Pin<Box<dyn AsyncWrite + Send>>,
     output: Output,
     inbox: Inbox,
+    /// What goes out with the next message.
+    waiting: Vec<u8>,
     /// What came on stderr: an agent that ends says why.
     words: Vec<u8>,
     broken: Option<String>,
@@ -32,6 +36,7 @@ impl Link {
             input: streams.input,
             output: streams.output,
             inbox: Inbox::default(),
+            waiting: Vec::new(),
             words: Vec::new(),
             broken: None,
         }
@@ -49,13 +54,24 @@ impl Link {
         }
     }
 
-    /// Sends a message.
+    /// Has a message go out with the next that is sent.
+    pub(crate) fn queue(&mut self, message: &ToAgent) {
+        self.waiting.extend_from_slice(&message.encode());
+    }
+
+    /// Sends a message, behind what waits.
+    pub(crate) async fn send(&mut self, message: &ToAgent) -> Result<(), DockerError> {
+        self.queue(message);
+        self.flush().await
+    }
+
+    /// Sends what waits.
     ///
     /// What comes meanwhile is taken: an engine that has lost the container may
     /// leave the sender waiting for ever, and says so only on the other way.
-    pub(crate) async fn send(&mut self, message: &ToAgent) -> Result<(), DockerError> {
+    pub(crate) async fn flush(&mut self) -> Result<(), DockerError> {
         self.check()?;
-        let bytes = message.encode();
+        let bytes = std::mem::take(&mut self.waiting);
         let mut rest = &bytes[..];
         let mut flushed = false;
         while !flushed {
@@ -122,9 +138,20 @@ impl Link {
         }
     }
 
+    /// Why the agent has ended, if it has.
+    pub(crate) async fn last_words(&mut self) -> Option<DockerError> {
+        let end = async {
+            loop {
+                if let Err(error) = self.more().await {
+                    return error;
+                }
+            }
+        };
+        tokio::time::timeout(MOMENT, end).await.ok()
+    }
+
     /// Takes what has come already, for the sake of its last words.
     async fn drain(&mut self) {
-        const MOMENT: std::time::Duration = std::time::Duration::from_millis(200);
         let all = async { while self.more().await.is_ok() {} };
         // What does not come in a moment was not said.
         let _ = tokio::time::timeout(MOMENT, all).await;

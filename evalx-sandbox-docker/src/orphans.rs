@@ -12,6 +12,7 @@ use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
 
 use crate::engine::{Engine, OWNER_LABEL};
 use crate::error::DockerError;
+use crate::registry::see_off;
 
 /// How old a container that was never started must be, if nothing can be known
 /// of its owner.
@@ -106,7 +107,11 @@ pub(crate) async fn sweep(engine: &Engine) -> Result<usize, DockerError> {
     for container in engine.owned().await? {
         let Some(id) = container.id.clone().filter(|_| is_orphan(&container, now())) else { continue };
         tracing::info!(container = id, "removing what a dead host has left");
-        engine.remove(&id).await?;
+        // What was never started does not end by itself.
+        match container.state {
+            Some(ContainerSummaryStateEnum::RUNNING) => see_off(engine, &id).await?,
+            _ => engine.remove(&id).await?,
+        }
         swept += 1;
     }
     Ok(swept)

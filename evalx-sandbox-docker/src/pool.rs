@@ -4,6 +4,19 @@
 //! another made behind; no more than so many are made at once. Who finds a
 //! shelf empty waits in line, and gets the next that is made. A container that
 //! has served a session of a submission is parked for the submission's next.
+//!
+//! To make and to remove a container takes processors that programs run on, a
+//! quarter of a second of them. So:
+//!
+//! - While sessions are open, spares are made and used containers let go of only
+//!   if somebody waits in line, or that was put off for [`LONGEST_DELAY`].
+//! - A submission that has a session open waits for that one's container, rather
+//!   than take another, until all its waiting together has cost as much time as
+//!   making a container does. Short tests share one; long ones soon have several.
+
+mod shelf;
+mod statistics;
+mod tenants;
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -12,79 +25,76 @@ use std::time::Duration;
 
 use evalx_core::{Origin, WeakOrigin};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::config::Reuse;
 use crate::container::{Container, Recipe};
 use crate::error::DockerError;
+use shelf::Shelf;
+pub use statistics::{PoolStatistics, ShelfStatistics};
+use tenants::Tenants;
 
 /// How often parked containers are looked at whose submission may be over.
 const LOOK: Duration = Duration::from_millis(250);
+/// How long making and removing containers is put off while sessions are open.
+const LONGEST_DELAY: Duration = Duration::from_secs(1);
+/// How long no session was open where it is quiet: the next of a submission is
+/// opened sooner.
+const QUIET: Duration = Duration::from_millis(20);
 /// The pauses between attempts to make a container that nobody waits for.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// How full a pool is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PoolStatistics {
-    /// Each image's shelf.
-    pub shelves: Vec<ShelfStatistics>,
-    /// Containers that wait for the next session of their submission.
-    pub parked: usize,
-    /// Containers that are being made at this moment.
-    pub making: usize,
-    /// The most that ever were at once.
-    pub most_making: usize,
-    /// Sessions that are open.
-    pub sessions: usize,
-    /// Containers that exist, or may exist, in all.
-    pub containers: usize,
-}
-
-/// How full the shelf of one image is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ShelfStatistics {
-    /// The image.
-    pub image: String,
-    /// How many spares it is to have.
-    pub target: usize,
-    /// How many it has.
-    pub spare: usize,
-    /// How many are being made, or wait for their turn to be.
-    pub creating: usize,
-    /// Sessions that wait for one.
-    pub waiting: usize,
-    /// Why the last attempt to make one failed, if it did.
-    pub failure: Option<String>,
-}
-
-/// Containers of one image.
-#[derive(Debug, Default)]
-struct Shelf {
-    target: usize,
-    spare: VecDeque<Container>,
-    creating: usize,
-    /// In use, and expected back.
-    lent: usize,
-    line: VecDeque<oneshot::Sender<Result<Loan, DockerError>>>,
-    failure: Option<String>,
+/// Whether a submission has a container already.
+#[derive(Debug)]
+enum Own {
+    /// It has one that nobody uses now.
+    Free(Loan),
+    /// It has, and waiting for it costs more by now than another would.
+    Busy,
+    /// It has none.
+    None,
 }
 
 #[derive(Debug)]
-struct Parked {
-    origin: WeakOrigin,
-    container: Container,
-}
-
-#[derive(Debug, Default)]
 struct State {
     shelves: HashMap<String, Shelf>,
     making: usize,
     most_making: usize,
-    parked: VecDeque<Parked>,
+    /// How long it took to make the last container.
+    price: Duration,
+    /// Each belongs to its container's origin.
+    parked: VecDeque<Container>,
+    tenants: Tenants,
+    /// When a session was ended last.
+    last_end: Option<Instant>,
     reaping: bool,
     closed: bool,
+}
+
+impl State {
+    fn new(shelves: HashMap<String, Shelf>) -> Self {
+        Self {
+            shelves,
+            making: 0,
+            most_making: 0,
+            price: Duration::ZERO,
+            parked: VecDeque::new(),
+            tenants: Tenants::default(),
+            last_end: None,
+            reaping: false,
+            closed: false,
+        }
+    }
+
+    /// Notes that a container is not in use any more.
+    fn vacate(&mut self, container: &Container) {
+        self.last_end = Some(Instant::now());
+        if let Some(shelf) = self.shelves.get_mut(&container.image) {
+            shelf.lent = shelf.lent.saturating_sub(1);
+        }
+        self.tenants.vacate(container);
+    }
 }
 
 /// The containers of one sandbox.
@@ -97,6 +107,8 @@ pub(crate) struct Pool {
     changed: Notify,
     /// Told whenever somebody waits in line, so that no pause holds them up.
     hurry: Notify,
+    /// Told whenever a container came back or will not.
+    returned: Notify,
 }
 
 /// A container that was taken from the pool. One in which no session was begun
@@ -123,10 +135,12 @@ impl Drop for Loan {
         if let Some(container) = self.container.take() {
             let excess = {
                 let mut state = self.pool.state();
+                state.vacate(&container);
                 let closed = state.closed;
                 let shelf = state.shelves.entry(container.image.clone()).or_default();
-                shelf.lent = shelf.lent.saturating_sub(1);
-                if closed { Some(container) } else { shelf.place(container, usize::MAX, &self.pool) }
+                // One that has served a submission is for no other.
+                let spent = container.served > 0 && self.pool.reuse() == Reuse::Submission;
+                if closed || spent { Some(container) } else { shelf.place(container, usize::MAX, &self.pool) }
             };
             drop(excess);
             self.pool.refill();
@@ -168,9 +182,10 @@ impl Pool {
         let pool = Arc::new(Self {
             sessions: Arc::new(Semaphore::new(config.sessions)),
             creations: Semaphore::new(config.creations),
-            state: Mutex::new(State { shelves, ..State::default() }),
+            state: Mutex::new(State::new(shelves)),
             changed: Notify::new(),
             hurry: Notify::new(),
+            returned: Notify::new(),
             recipe,
         });
         let excess = first.and_then(|first| pool.deliver(first));
@@ -193,7 +208,7 @@ impl Pool {
         permit.map(Permit).map_err(|_| DockerError::ShutDown)
     }
 
-    /// A container of an image: the one parked for this origin, or a spare, or
+    /// A container of an image: the one that serves this origin, or a spare, or
     /// the next that is made.
     ///
     /// # Cancel safety
@@ -204,23 +219,29 @@ impl Pool {
         image: &str,
         origin: Option<&Origin>,
     ) -> Result<Loan, DockerError> {
-        let turn = {
+        let returning = origin.filter(|_| self.reuse() == Reuse::Submission);
+        let turn = loop {
+            let own = match returning {
+                Some(origin) => self.take_own(image, origin).await,
+                None => Own::None,
+            };
+            if let Own::Free(loan) = own {
+                return Ok(loan);
+            }
             let mut state = self.state();
             if state.closed {
                 return Err(DockerError::ShutDown);
             }
-            let mine = |parked: &Parked| {
-                parked.container.image == image && origin.is_some_and(|origin| parked.origin.is(origin))
-            };
-            if let Some(index) = state.parked.iter().position(mine)
-                && let Some(parked) = state.parked.remove(index)
-            {
-                return Ok(Loan::new(parked.container, self));
+            let has_one = returning.is_some_and(|origin| state.tenants.find(image, origin).is_some());
+            if matches!(own, Own::None) && has_one {
+                // Another session of it was quicker, and has a container now.
+                continue;
             }
             let shelf = state.shelves.entry(image.to_owned()).or_default();
             match shelf.spare.pop_front() {
-                Some(container) => {
+                Some(mut container) => {
                     shelf.lent += 1;
+                    state.tenants.let_to(&mut container, origin);
                     drop(state);
                     self.refill();
                     return Ok(Loan::new(container, self));
@@ -228,34 +249,69 @@ impl Pool {
                 None => {
                     let (sender, receiver) = oneshot::channel();
                     shelf.line.push_back(sender);
-                    receiver
+                    break receiver;
                 }
             }
         };
         self.refill();
         self.hurry.notify_waiters();
-        turn.await.map_err(|_| DockerError::ShutDown)?
+        let mut loan = turn.await.map_err(|_| DockerError::ShutDown)??;
+        if let Some(container) = &mut loan.container {
+            self.state().tenants.let_to(container, origin);
+        }
+        Ok(loan)
     }
 
-    /// Takes back a container whose session is over and left nothing.
-    pub(crate) fn give_back(self: &Arc<Self>, container: Container, origin: Option<Origin>) {
+    /// The container that serves this origin, if it has one that is free now, or
+    /// soon enough that another is not worth its price.
+    async fn take_own(self: &Arc<Self>, image: &str, origin: &Origin) -> Own {
+        let began = Instant::now();
+        let own = loop {
+            let returned = self.returned.notified();
+            let deadline = {
+                let mut state = self.state();
+                let mine = |parked: &Container| {
+                    parked.image == image && parked.origin.as_ref().is_some_and(|own| own.is(origin))
+                };
+                if let Some(index) = state.parked.iter().position(mine)
+                    && let Some(mut container) = state.parked.remove(index)
+                {
+                    state.tenants.let_to(&mut container, Some(origin));
+                    break Own::Free(Loan::new(container, self));
+                }
+                let price = state.price;
+                let Some(tenant) = state.tenants.find(image, origin) else { break Own::None };
+                began + price.saturating_sub(tenant.waited)
+            };
+            if timeout_at(deadline, returned).await.is_err() {
+                break Own::Busy;
+            }
+        };
+        if let Some(tenant) = self.state().tenants.find(image, origin) {
+            tenant.waited += began.elapsed();
+        }
+        own
+    }
+
+    /// Takes back a container whose session is over.
+    pub(crate) fn give_back(self: &Arc<Self>, container: Container) {
         let mut excess = None;
         {
             let mut state = self.state();
-            let shelf = state.shelves.entry(container.image.clone()).or_default();
-            shelf.lent = shelf.lent.saturating_sub(1);
-            match (self.recipe.config.reuse, origin.map(|origin| origin.downgrade())) {
+            state.vacate(&container);
+            let may_return = container.origin.as_ref().is_some_and(|origin| !origin.is_gone());
+            match self.recipe.config.reuse {
                 _ if state.closed => excess = Some(container),
-                (Reuse::Submission, Some(origin)) if !origin.is_gone() => {
-                    state.parked.push_back(Parked { origin, container });
+                Reuse::Submission if may_return => {
+                    state.parked.push_back(container);
                     if state.parked.len() > self.recipe.config.sessions {
-                        excess = state.parked.pop_front().map(|parked| parked.container);
+                        excess = state.parked.pop_front();
                     }
                     if !std::mem::replace(&mut state.reaping, true) {
                         tokio::spawn(Arc::clone(self).reap());
                     }
                 }
-                (Reuse::Sessions(most), _) if container.served < most => {
+                Reuse::Sessions(most) if container.served < most => {
                     let shelf = state.shelves.entry(container.image.clone()).or_default();
                     excess = shelf.place(container, self.recipe.config.sessions, self);
                 }
@@ -263,26 +319,28 @@ impl Pool {
             }
         }
         drop(excess);
+        self.returned.notify_waiters();
         self.refill();
     }
 
     /// Notes that a container will not come back.
-    pub(crate) fn lost(self: &Arc<Self>, image: &str) {
-        if let Some(shelf) = self.state().shelves.get_mut(image) {
-            shelf.lent = shelf.lent.saturating_sub(1);
-        }
+    pub(crate) fn lost(self: &Arc<Self>, container: &Container) {
+        self.state().vacate(container);
+        self.returned.notify_waiters();
         self.refill();
     }
 
     /// Lets go of parked containers once their submission is over.
     async fn reap(self: Arc<Self>) {
         loop {
-            tokio::time::sleep(LOOK).await;
+            sleep(LOOK).await;
+            self.delay(|_| false).await;
             let mut over = Vec::new();
             let mut state = self.state();
             let parked = std::mem::take(&mut state.parked);
             for parked in parked {
-                if parked.origin.is_gone() { over.push(parked) } else { state.parked.push_back(parked) }
+                let is_over = parked.origin.as_ref().is_none_or(WeakOrigin::is_gone);
+                if is_over { over.push(parked) } else { state.parked.push_back(parked) }
             }
             let done = state.parked.is_empty();
             if done {
@@ -294,6 +352,30 @@ impl Pool {
                 return;
             }
         }
+    }
+
+    /// Waits until no session is open, or it is urgent, or has waited long enough.
+    async fn delay(&self, is_urgent: impl Fn(&State) -> bool) {
+        let deadline = Instant::now() + LONGEST_DELAY;
+        loop {
+            let hurry = self.hurry.notified();
+            {
+                let state = self.state();
+                let quiet =
+                    self.open_sessions() == 0 && state.last_end.is_none_or(|end| end.elapsed() >= QUIET);
+                if quiet || state.closed || is_urgent(&state) || Instant::now() >= deadline {
+                    return;
+                }
+            }
+            tokio::select! {
+                () = sleep(QUIET) => {}
+                () = hurry => {}
+            }
+        }
+    }
+
+    fn open_sessions(&self) -> usize {
+        self.recipe.config.sessions.saturating_sub(self.sessions.available_permits())
     }
 
     /// Has as many containers made as are missing.
@@ -318,15 +400,19 @@ impl Pool {
 
     /// Makes one container, at last.
     async fn create(self: Arc<Self>, image: String) {
+        let in_line = |state: &State| state.shelves.get(&image).is_some_and(|shelf| !shelf.line.is_empty());
+        self.delay(in_line).await;
         let mut pause = FIRST_PAUSE;
         loop {
-            let result = {
+            let (result, took) = {
                 let Ok(_turn) = self.creations.acquire().await else { break };
                 let _count = Making::new(&self);
-                self.recipe.make(&image).await
+                let began = Instant::now();
+                (self.recipe.make(&image).await, began.elapsed())
             };
             match result {
                 Ok(container) => {
+                    self.state().price = took;
                     let excess = self.deliver(container);
                     drop(excess);
                     break;
@@ -341,7 +427,7 @@ impl Pool {
             // Whoever comes to the line meanwhile does not wait for the pause.
             let hurry = self.hurry.notified();
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
+                () = sleep(pause) => {}
                 () = hurry => {}
             }
             pause = (2 * pause).min(LONGEST_PAUSE);
@@ -413,25 +499,15 @@ impl Pool {
 
     pub(crate) fn statistics(&self) -> PoolStatistics {
         let state = self.state();
-        let mut shelves: Vec<_> = state
-            .shelves
-            .iter()
-            .map(|(image, shelf)| ShelfStatistics {
-                image: image.clone(),
-                target: shelf.target,
-                spare: shelf.spare.len(),
-                creating: shelf.creating,
-                waiting: shelf.line.iter().filter(|sender| !sender.is_closed()).count(),
-                failure: shelf.failure.clone(),
-            })
-            .collect();
+        let mut shelves: Vec<_> =
+            state.shelves.iter().map(|(image, shelf)| shelf.statistics(image)).collect();
         shelves.sort_by(|one, other| one.image.cmp(&other.image));
         PoolStatistics {
             shelves,
             parked: state.parked.len(),
             making: state.making,
             most_making: state.most_making,
-            sessions: self.recipe.config.sessions.saturating_sub(self.sessions.available_permits()),
+            sessions: self.open_sessions(),
             containers: self.recipe.registry.count(),
         }
     }
@@ -448,31 +524,6 @@ impl Pool {
         drop((shelves, parked));
         self.changed.notify_waiters();
         self.hurry.notify_waiters();
-    }
-}
-
-impl Shelf {
-    /// Hands a container to the first in line, or keeps it if there are fewer
-    /// spares than `most`; what is too much comes back.
-    fn place(&mut self, container: Container, most: usize, pool: &Arc<Pool>) -> Option<Container> {
-        let mut loan = Loan::new(container, pool);
-        while let Some(sender) = self.line.pop_front() {
-            match sender.send(Ok(loan)) {
-                Ok(()) => {
-                    self.lent += 1;
-                    return None;
-                }
-                Err(Ok(back)) => loan = back,
-                // What was sent is what comes back.
-                Err(Err(_)) => return None,
-            }
-        }
-        let container = loan.container.take()?;
-        if self.spare.len() < most {
-            self.spare.push_back(container);
-            return None;
-        }
-        Some(container)
     }
 }
 

@@ -14,6 +14,8 @@ use tokio::sync::Notify;
 use crate::engine::Engine;
 use crate::error::DockerError;
 
+/// How long a container may take to end by itself.
+const GRACE: Duration = Duration::from_secs(1);
 /// How long it takes until another attempt is made to remove a container.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -132,10 +134,9 @@ impl Registry {
             state.live.iter().filter(|(_, made)| **made).map(|(name, _)| name.clone()).collect()
         };
         // Sessions that still use one lose it.
-        let removals = names.iter().map(|name| engine.remove(name));
+        let removals = names.iter().map(|name| see_off(engine, name));
         futures_util::future::try_join_all(removals).await?;
         for name in &names {
-            wait_for_the_end(engine, name).await?;
             self.state().live.remove(name);
         }
         self.gone.notify_waiters();
@@ -175,11 +176,7 @@ impl Drop for Claim {
         self.registry.runtime.spawn(async move {
             let mut pause = FIRST_PAUSE;
             loop {
-                let removed = async {
-                    engine.remove(&name).await?;
-                    wait_for_the_end(&engine, &name).await
-                };
-                match removed.await {
+                match see_off(&engine, &name).await {
                     Ok(()) => break,
                     Err(error) => {
                         tracing::warn!(container = name, %error, "a container could not be removed yet");
@@ -193,18 +190,33 @@ impl Drop for Claim {
     }
 }
 
-/// Waits until a container that is being removed is gone.
-async fn wait_for_the_end(engine: &Engine, name: &str) -> Result<(), DockerError> {
-    let mut pause = Duration::from_millis(2);
-    let deadline = tokio::time::Instant::now() + engine.patience();
+/// Waits until a container is gone that nobody is attached to any more: its agent
+/// ends, and the engine removes it. One that stays is removed by force.
+///
+/// An engine that is asked to remove what it is removing already may go on listing
+/// it for ever, although it is not there: so force comes last.
+pub(crate) async fn see_off(engine: &Engine, name: &str) -> Result<(), DockerError> {
+    if is_gone_within(engine, name, GRACE).await? {
+        return Ok(());
+    }
+    engine.remove(name).await?;
+    match is_gone_within(engine, name, engine.patience()).await? {
+        true => Ok(()),
+        false => Err(DockerError::Slow { what: "remove a container" }),
+    }
+}
+
+async fn is_gone_within(engine: &Engine, name: &str, most: Duration) -> Result<bool, DockerError> {
+    let mut pause = Duration::from_millis(10);
+    let deadline = tokio::time::Instant::now() + most;
     while engine.exists(name).await? {
         if tokio::time::Instant::now() >= deadline {
-            return Err(DockerError::Slow { what: "remove a container" });
+            return Ok(false);
         }
         tokio::time::sleep(pause).await;
         pause = (2 * pause).min(Duration::from_millis(100));
     }
-    Ok(())
+    Ok(true)
 }
 
 #[cfg(test)]

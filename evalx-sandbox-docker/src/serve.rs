@@ -9,7 +9,8 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use evalx_agent::wire::{FromAgent, PIECE, ToAgent};
 use evalx_core::{
-    Artifact, ArtifactFile, ByteSize, Error, ErrorKind, Limits, Origin, Result, SandboxPath, StepReport,
+    Artifact, ArtifactFile, ByteSize, Error, ErrorKind, FileContents, Limits, Origin, Result, SandboxPath,
+    StepReport,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -17,28 +18,21 @@ use crate::config::Reuse;
 use crate::container::Container;
 use crate::engine::Engine;
 use crate::error::DockerError;
+use crate::link::Link;
 use crate::pool::{Permit, Pool};
 use crate::step::Run;
+
+/// How many files may be on their way before their answers are awaited.
+const MOST_UNANSWERED: usize = 64;
 
 /// What a session asks of its task, and where the answer goes.
 #[derive(Debug)]
 pub(crate) enum Request {
-    Write { path: SandboxPath, contents: Bytes, executable: bool, answer: oneshot::Sender<Result<()>> },
+    Write { path: SandboxPath, contents: FileContents, answer: oneshot::Sender<Result<()>> },
     Read { path: SandboxPath, max: ByteSize, answer: oneshot::Sender<Result<Bytes>> },
     Keep { path: SandboxPath, max: ByteSize, answer: oneshot::Sender<Result<Artifact>> },
     Run { run: Box<Run>, answer: oneshot::Sender<Result<StepReport>> },
     Close { answer: oneshot::Sender<Result<()>> },
-}
-
-/// The cell that waits for a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cell {
-    /// There is none yet.
-    None,
-    /// There is, by this number, and it has no limits yet.
-    Bare(u64),
-    /// It may have an order.
-    Ready,
 }
 
 /// A session, from the side of its container.
@@ -47,7 +41,6 @@ pub(crate) struct Server {
     pub(crate) container: Container,
     pub(crate) limits: Limits,
     origin: Option<Origin>,
-    cell: Cell,
     engine: Engine,
     pool: Arc<Pool>,
     permit: Permit,
@@ -71,25 +64,15 @@ impl Server {
         pool: Arc<Pool>,
         permit: Permit,
     ) -> Result<mpsc::Sender<Request>, (DockerError, Permit)> {
-        let begun = async {
-            container.fit(&engine, &limits).await?;
-            let open = ToAgent::Open { disk: limits.disk.as_u64(), files: u64::from(limits.files) };
-            container.link.send(&open).await?;
-            match container.link.next().await? {
-                FromAgent::Opened => Ok(()),
-                _ => Err(DockerError::Agent("it did not begin a session".to_owned())),
-            }
-        };
-        match begun.await {
+        match container.open(&engine, &limits).await {
             Ok(()) => {
-                container.served += 1;
-                let server = Self { container, limits, origin, cell: Cell::None, engine, pool, permit };
+                let server = Self { container, limits, origin, engine, pool, permit };
                 let (requests, receiver) = mpsc::channel(1);
                 tokio::spawn(server.serve(receiver));
                 Ok(requests)
             }
             Err(error) => {
-                pool.lost(&container.image);
+                pool.lost(&container);
                 Err((error, permit))
             }
         }
@@ -100,7 +83,11 @@ impl Server {
         loop {
             let request = tokio::select! {
                 message = self.container.link.next() => {
-                    if let Err(error) = self.idle(message).await {
+                    let heeded = match message {
+                        Ok(message) => self.container.heed(message).await,
+                        Err(error) => Err(error),
+                    };
+                    if let Err(error) = heeded {
                         return self.refuse_all(requests, error).await;
                     }
                     continue;
@@ -110,8 +97,8 @@ impl Server {
             let lost = match request {
                 None => return self.end(None).await,
                 Some(Request::Close { answer }) => return self.end(Some(answer)).await,
-                Some(Request::Write { path, contents, executable, answer }) => {
-                    reply(answer, self.write(&path, &contents, executable).await)
+                Some(Request::Write { path, contents, answer }) => {
+                    reply(answer, self.write(&path, contents).await)
                 }
                 Some(Request::Read { path, max, answer }) => {
                     let message = ToAgent::Read { path: path.as_str().to_owned(), max: max.as_u64() };
@@ -132,48 +119,85 @@ impl Server {
         }
     }
 
-    /// A message that nobody waits for: a cell is there.
-    pub(crate) async fn idle(&mut self, message: Result<FromAgent, DockerError>) -> Result<(), DockerError> {
-        match message? {
-            FromAgent::Cell { pid } => self.cell = Cell::Bare(pid),
-            // What was said of a step when it had just ended.
-            FromAgent::Taken(_) | FromAgent::StdinClosed => {}
-            _ => return Err(DockerError::Agent("it spoke out of turn".to_owned())),
-        }
-        if let Cell::Bare(pid) = self.cell {
-            let group = match &mut self.container.groups {
-                Some(groups) => {
-                    groups.put(pid, self.limits.memory.as_u64(), u64::from(self.limits.processes))?
-                }
-                None => String::new(),
+    /// Places a file, or the files of an artifact; the first refusal counts.
+    async fn write(&mut self, path: &SandboxPath, contents: FileContents) -> Answered<()> {
+        let artifact = match contents {
+            FileContents::Artifact(artifact) => artifact,
+            FileContents::Bytes { contents, executable } => {
+                self.send_file(path.as_str().to_owned(), executable, &contents).await?;
+                return Ok(self.placed().await?.map_or(Ok(()), Err));
+            }
+            _ => {
+                let message = format!("{path}: contents of a kind that this backend does not know");
+                return Ok(Err(Error::new(ErrorKind::Unsupported, message)));
+            }
+        };
+        let first = self.keep(&artifact).await?;
+        let (mut unanswered, mut refused) = (0, None);
+        for (file, number) in artifact.files().iter().zip(0..) {
+            let path = match &file.path {
+                Some(below) => format!("{path}/{below}"),
+                None => path.as_str().to_owned(),
             };
-            self.container.link.send(&ToAgent::Attach { group }).await?;
-            self.cell = Cell::Ready;
+            let executable = file.executable;
+            match first {
+                Some(first) => {
+                    let place = ToAgent::Place { path, executable, id: first + number };
+                    self.container.link.send(&place).await?;
+                }
+                None => self.send_file(path, executable, &file.contents).await?,
+            }
+            unanswered += 1;
+            if unanswered > MOST_UNANSWERED {
+                refused = refused.or(self.placed().await?);
+                unanswered -= 1;
+            }
         }
-        Ok(())
+        for _ in 0..unanswered {
+            refused = refused.or(self.placed().await?);
+        }
+        Ok(refused.map_or(Ok(()), Err))
     }
 
-    /// Waits for a cell, and takes it.
-    pub(crate) async fn take_cell(&mut self) -> Result<(), DockerError> {
-        while self.cell != Cell::Ready {
-            let message = self.container.link.next().await;
-            self.idle(message).await?;
+    /// Has the agent keep an artifact for the sessions to come, unless it does or
+    /// there will be none; the number of its first file.
+    async fn keep(&mut self, artifact: &Artifact) -> Result<Option<u64>, DockerError> {
+        if let Some(first) = self.container.store.find(artifact) {
+            return Ok(Some(first));
         }
-        self.cell = Cell::None;
-        Ok(())
+        if !self.is_reusable() {
+            return Ok(None);
+        }
+        let Some(admitted) = self.container.store.admit(artifact) else { return Ok(None) };
+        let link = &mut self.container.link;
+        for id in admitted.forgotten {
+            link.queue(&ToAgent::Forget { id });
+        }
+        for (file, id) in artifact.files().iter().zip(admitted.first..) {
+            link.queue(&ToAgent::Store { id, size: file.contents.len() as u64 });
+            send_pieces(link, &file.contents).await?;
+        }
+        Ok(Some(admitted.first))
     }
 
-    async fn write(&mut self, path: &SandboxPath, contents: &[u8], executable: bool) -> Answered<()> {
-        let path = path.as_str().to_owned();
-        self.container.link.send(&ToAgent::Write { path, executable, size: contents.len() as u64 }).await?;
-        for piece in contents.chunks(PIECE) {
-            self.container.link.send(&ToAgent::Piece(piece.to_vec())).await?;
-        }
+    async fn send_file(
+        &mut self,
+        path: String,
+        executable: bool,
+        contents: &[u8],
+    ) -> Result<(), DockerError> {
+        let link = &mut self.container.link;
+        link.queue(&ToAgent::Write { path, executable, size: contents.len() as u64 });
+        send_pieces(link, contents).await
+    }
+
+    /// Waits until a file is placed; why it is not.
+    async fn placed(&mut self) -> Result<Option<Error>, DockerError> {
         loop {
             match self.container.link.next().await? {
-                FromAgent::Done => return Ok(Ok(())),
-                FromAgent::Refused(why) => return Ok(Err(Error::new(ErrorKind::InvalidRequest, why))),
-                other => self.idle(Ok(other)).await?,
+                FromAgent::Done => return Ok(None),
+                FromAgent::Refused(why) => return Ok(Some(Error::new(ErrorKind::InvalidRequest, why))),
+                other => self.container.heed(other).await?,
             }
         }
     }
@@ -204,7 +228,7 @@ impl Server {
                 }
                 FromAgent::Done => return Ok(Ok(files)),
                 FromAgent::Refused(why) => return Ok(Err(Error::new(ErrorKind::InvalidRequest, why))),
-                other => self.idle(Ok(other)).await?,
+                other => self.container.heed(other).await?,
             }
             if let Some((path, executable, contents, _)) =
                 current.take_if(|(.., contents, size)| contents.len() as u64 == *size)
@@ -214,26 +238,24 @@ impl Server {
         }
     }
 
-    /// Ends the session, and gives the container back if it may serve again.
-    async fn end(self, answer: Option<oneshot::Sender<Result<()>>>) {
-        // Nothing of the session runs now: cells without an order do nothing.
-        let reusable = match self.pool.reuse() {
+    /// Whether the container may serve another session.
+    fn is_reusable(&self) -> bool {
+        match self.pool.reuse() {
             Reuse::Session => false,
             Reuse::Submission => self.origin.is_some(),
             Reuse::Sessions(most) => self.container.served < most,
-        };
-        let Self { mut container, origin, pool, permit, .. } = self;
-        let mut clean = false;
-        if reusable {
-            match close(&mut container).await {
-                Ok(()) => clean = true,
-                Err(error) => tracing::warn!(%error, "a container is thrown away"),
-            }
         }
-        if clean {
-            pool.give_back(container, origin);
+    }
+
+    /// Ends the session, and gives the container back if it may serve again.
+    async fn end(self, answer: Option<oneshot::Sender<Result<()>>>) {
+        // Nothing of the session runs now: cells without an order do nothing.
+        let reusable = self.is_reusable();
+        let Self { mut container, pool, permit, .. } = self;
+        if reusable && container.close().await.is_ok() {
+            pool.give_back(container);
         } else {
-            pool.lost(&container.image);
+            pool.lost(&container);
             drop(container);
         }
         drop(permit);
@@ -248,7 +270,7 @@ impl Server {
         let Self { container, engine, pool, permit, .. } = self;
         let (id, why) = (container.id().to_owned(), error.to_string());
         tracing::warn!(%error, "a session has lost its container");
-        pool.lost(&container.image);
+        pool.lost(&container);
         drop(container);
         drop(permit);
         let refuse = || Error::from(DockerError::Lost(why.clone()));
@@ -268,20 +290,12 @@ impl Server {
     }
 }
 
-/// Has the agent end its session and make sure that nothing is left of it.
-async fn close(container: &mut Container) -> Result<(), DockerError> {
-    container.link.send(&ToAgent::Close).await?;
-    loop {
-        match container.link.next().await? {
-            FromAgent::Closed { left } if left.is_empty() => return Ok(()),
-            FromAgent::Closed { left } => {
-                return Err(DockerError::Agent(format!("a session has left {left}")));
-            }
-            // A last cell, which has died with the session.
-            FromAgent::Cell { .. } | FromAgent::Taken(_) | FromAgent::StdinClosed => {}
-            _ => return Err(DockerError::Agent("it did not end a session".to_owned())),
-        }
+/// Sends a file's contents, behind what waits.
+async fn send_pieces(link: &mut Link, contents: &[u8]) -> Result<(), DockerError> {
+    for piece in contents.chunks(PIECE) {
+        link.send(&ToAgent::Piece(piece.to_vec())).await?;
     }
+    link.flush().await
 }
 
 /// Sends an answer; the error if the container is lost.

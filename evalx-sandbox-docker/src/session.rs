@@ -44,16 +44,6 @@ impl DockerSession {
         answered.await.map_err(|_| gone())?
     }
 
-    async fn place(&self, path: &SandboxPath, contents: Bytes, executable: bool) -> Result<()> {
-        let path = path.clone();
-        if contents.len() as u64 > self.limits.disk.as_u64() {
-            let message =
-                format!("{path}: it does not fit: the session's disk holds {} bytes", self.limits.disk);
-            return Err(Error::new(ErrorKind::InvalidRequest, message));
-        }
-        self.ask(|answer| Request::Write { path, contents, executable, answer }).await
-    }
-
     fn order(&self, step: &Step) -> Order {
         let ns = |time: std::time::Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let streams = match step.stdio {
@@ -136,24 +126,18 @@ impl Sink<'_> {
 #[async_trait]
 impl Session for DockerSession {
     async fn write_file(&mut self, path: &SandboxPath, contents: FileContents) -> Result<()> {
-        let artifact = match contents {
-            FileContents::Bytes { contents, executable } => {
-                return self.place(path, contents, executable).await;
-            }
-            FileContents::Artifact(artifact) => artifact,
-            _ => {
-                let message = format!("{path}: contents of a kind that this backend does not know");
-                return Err(Error::new(ErrorKind::Unsupported, message));
-            }
+        let size = match &contents {
+            FileContents::Bytes { contents, .. } => contents.len() as u64,
+            FileContents::Artifact(artifact) => artifact.size().as_u64(),
+            _ => 0,
         };
-        for file in artifact.files() {
-            let below = match &file.path {
-                Some(below) => SandboxPath::new(format!("{path}/{below}"))?,
-                None => path.clone(),
-            };
-            self.place(&below, file.contents.clone(), file.executable).await?;
+        if size > self.limits.disk.as_u64() {
+            let message =
+                format!("{path}: it does not fit: the session's disk holds {} bytes", self.limits.disk);
+            return Err(Error::new(ErrorKind::InvalidRequest, message));
         }
-        Ok(())
+        let path = path.clone();
+        self.ask(|answer| Request::Write { path, contents, answer }).await
     }
 
     async fn run(&mut self, step: Step, io: &mut dyn StepIo) -> Result<StepReport> {

@@ -61,6 +61,18 @@ impl Feed {
         }
     }
 
+    /// All of it, if it is here and short.
+    fn whole(&mut self) -> Option<Bytes> {
+        let Source::Bytes(bytes) = &mut self.source else { return None };
+        if bytes.len() > GULP {
+            return None;
+        }
+        let bytes = std::mem::take(bytes);
+        self.window -= bytes.len();
+        self.source = Source::Over;
+        Some(bytes)
+    }
+
     /// The next piece; empty at the end.
     ///
     /// # Cancel safety
@@ -102,11 +114,22 @@ impl Server {
     /// Runs a step to its end.
     pub(crate) async fn run(&mut self, run: Run) -> Answered<StepReport> {
         let Run { order, stdin, mut controls, pieces, mut stdout_unwanted } = run;
-        self.take_cell().await?;
+        self.container.take_cell(&self.limits).await?;
         let program = order.program.clone();
         let counts_stdout = order.output[0] != u64::MAX;
-        self.container.link.send(&ToAgent::Run(order)).await?;
         let mut feed = Feed::new(stdin);
+        // Stdin that is short goes along with the order.
+        let link = &mut self.container.link;
+        match feed.whole() {
+            Some(stdin) => {
+                link.queue(&ToAgent::Run(order));
+                if !stdin.is_empty() {
+                    link.queue(&ToAgent::Stdin(stdin.to_vec()));
+                }
+                link.send(&ToAgent::StdinEnd).await?;
+            }
+            None => link.send(&ToAgent::Run(order)).await?,
+        }
         let mut piece: Option<(OutputStream, Bytes)> = None;
         let mut wanted = true;
         loop {
@@ -175,7 +198,7 @@ impl Server {
                         }
                         return Ok(Ok(report(&ended, &self.limits)));
                     }
-                    other => self.idle(Ok(other)).await?,
+                    other => self.container.heed(other).await?,
                 },
             }
         }

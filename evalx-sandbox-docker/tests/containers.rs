@@ -1,6 +1,7 @@
 //! What containers are, how the pool keeps them, and what happens when the
 //! engine or a container is lost.
 
+mod daemon;
 mod hosts;
 mod proxy;
 mod rig;
@@ -11,9 +12,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use daemon::Daemon;
 use evalx_core::{
-    ByteSize, Collect, DynSandbox, ErrorKind, FileContents, Limits, Origin, Outcome, Result, Sandbox,
-    SandboxPath, Session, SessionSpec, Step,
+    Artifact, ArtifactFile, ByteSize, Collect, DynSandbox, ErrorKind, FileContents, Limits, Origin, Outcome,
+    Result, Sandbox, SandboxPath, Session, SessionSpec, Step,
 };
 use evalx_sandbox_docker::{DockerConfig, DockerSandbox, Image, Reuse, Way};
 use evalx_testkit::{Probes, Token};
@@ -21,6 +23,8 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use proxy::Proxy;
 use traces::{inspect, kill, owned, poll};
 
+/// An image without a single file.
+const EMPTY_IMAGE: &str = "evalx/scratch";
 /// How long anything may take on a busy machine that does not have to wait.
 const PROMPT: Duration = Duration::from_secs(30);
 
@@ -31,7 +35,7 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Each counts the containers that there are.
     arguments.test_threads = Some(1);
-    let trials = vec![
+    let mut trials = vec![
         trial("hardened", hardened),
         trial("image_without_a_file", image_without_a_file),
         trial("absent_image_is_named", absent_image),
@@ -39,6 +43,9 @@ fn main() -> ExitCode {
         trial("spares_before_traffic", spares_before_traffic),
         trial("one_container_for_a_submission", one_container_for_a_submission),
         trial("reset_within_a_submission", reset_within_a_submission),
+        trial("sessions_in_quick_succession", sessions_in_quick_succession),
+        trial("artifacts_are_copies", artifacts_are_copies),
+        trial("short_tests_share_a_container", short_tests_share_a_container),
         trial("no_container_for_two_submissions", no_container_for_two_submissions),
         trial("burst", burst),
         trial("limits_beyond_the_container", limits_beyond_the_container),
@@ -52,6 +59,16 @@ fn main() -> ExitCode {
         trial("shutdown_leaves_nothing", shutdown_leaves_nothing),
         trial("dropped_sandbox_leaves_nothing", dropped_sandbox),
     ];
+    trials.push(Trial::ignorable_test("engine_restarted_in_a_burst", || match Daemon::start(EMPTY_IMAGE) {
+        // Not every machine that has an engine can have two.
+        Err(why) => Ok(Completion::ignored_with(why)),
+        Ok(daemon) => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            let time = Duration::from_secs(240);
+            runtime.block_on(async { tokio::time::timeout(time, engine_restarted(daemon)).await })?;
+            Ok(Completion::Completed)
+        }
+    }));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
@@ -73,6 +90,9 @@ where
         Ok(Completion::Completed)
     })
 }
+
+/// A submission on its way.
+type Submission = tokio::task::JoinHandle<Result<String>>;
 
 fn config() -> DockerConfig {
     rig::config().expect("there is an agent")
@@ -139,8 +159,12 @@ async fn hardened() {
         );
         let security = host["SecurityOpt"].to_string();
         assert!(security.contains("no-new-privileges") && security.contains("SCMP_ACT_ERRNO"), "{facts}");
-        let binds = host["Binds"].as_array().expect("the agent is mounted");
-        assert!(binds.len() == 1 && binds[0].as_str().is_some_and(|bind| bind.ends_with(":ro")), "{facts}");
+        let mounts = host["Mounts"].as_array().expect("the agent is mounted");
+        assert!(host["Binds"].is_null() && !mounts.is_empty(), "{facts}");
+        let is_agents = |mount: &serde_json::Value| {
+            mount["ReadOnly"] == true && mount["Target"].as_str().is_some_and(|it| it.starts_with("/.evalx/"))
+        };
+        assert!(mounts.iter().all(is_agents), "{facts}");
         let user = facts["Config"]["User"].as_str().expect("there is a user").to_owned();
         assert!(!user.starts_with('0'), "{facts}");
         assert!(users.insert(user), "two containers have one user: {facts}");
@@ -151,7 +175,7 @@ async fn hardened() {
 /// An image without a single file runs a program that needs none.
 async fn image_without_a_file() {
     let mut config = config();
-    config.image = Image::new("evalx/scratch", 1);
+    config.image = Image::new(EMPTY_IMAGE, 1);
     let sandbox = start(config).await;
     let mut session = open(&sandbox, SessionSpec::default()).await.expect("a session is opened");
     let (outcome, text) = probe(session.as_mut(), &["hello"]).await.expect("it runs");
@@ -243,6 +267,78 @@ async fn reset_within_a_submission() {
     end(sandbox).await;
 }
 
+/// Sessions that follow each other at once: the cell of each is made while the
+/// one before is being taken away.
+async fn sessions_in_quick_succession() {
+    let sandbox = start(config()).await;
+    let origin = Origin::new();
+    let program = Artifact::executable(Probes::find().expect("there is a probe").program());
+    let first = owned();
+    for round in 0..300 {
+        let spec = SessionSpec::default().with_origin(origin.clone());
+        let run = async {
+            let mut session = sandbox.open(spec).await?;
+            session.write_file(&path("probe"), program.clone().into()).await?;
+            let (_, text) = probe(session.as_mut(), &["hello"]).await?;
+            session.close().await?;
+            Ok::<_, evalx_core::Error>(text)
+        };
+        let text = run.await.unwrap_or_else(|error| panic!("round {round}: {}", error.chain()));
+        assert_eq!(text, "hello\n");
+    }
+    assert!(first.is_subset(&owned()), "a container was lost: {first:?} {:?}", owned());
+    end(sandbox).await;
+}
+
+/// What a program does to an artifact in its session is not in the next one's, although
+/// the container was sent it once.
+async fn artifacts_are_copies() {
+    let sandbox = start(config()).await;
+    let origin = Origin::new();
+    let program = Probes::find().expect("there is a probe").program();
+    let file = |name: &str, text: &'static str| ArtifactFile::new(Some(path(name)), text.into(), false);
+    let tree = Artifact::new([file("a", "first"), file("b/c", "second")]);
+    for _ in 0..3 {
+        let spec = SessionSpec::default().with_origin(origin.clone());
+        let mut session = sandbox.open(spec).await.expect("a session is opened");
+        let probe_file = FileContents::executable(program.clone());
+        session.write_file(&path("probe"), probe_file).await.expect("it is placed");
+        session.write_file(&path("tree"), tree.clone().into()).await.expect("it is placed");
+        for (name, text) in [("tree/a", "first"), ("tree/b/c", "second")] {
+            assert_eq!(session.read_file(&path(name), ByteSize::mib(1)).await.expect("it is read"), text);
+            probe(session.as_mut(), &["make", "remove", name]).await.expect("it runs");
+            probe(session.as_mut(), &["make", "file", name, "spoilt"]).await.expect("it runs");
+            assert_eq!(session.read_file(&path(name), ByteSize::mib(1)).await.expect("it is read"), "spoilt");
+        }
+        session.close().await.expect("it closes");
+    }
+    end(sandbox).await;
+}
+
+/// Two sessions of one submission at a time, each short, need no second container.
+async fn short_tests_share_a_container() {
+    let sandbox = Arc::new(start(config()).await);
+    let origin = Origin::new();
+    for _ in 0..4 {
+        let both = [0, 1].map(|_| {
+            let (sandbox, origin) = (Arc::clone(&sandbox), origin.clone());
+            tokio::spawn(async move {
+                let spec = SessionSpec::default().with_origin(origin);
+                let session = sandbox.open(spec).await?;
+                session.close().await
+            })
+        });
+        for task in both {
+            task.await.expect("no panic").unwrap_or_else(|error| panic!("{}", error.chain()));
+        }
+    }
+    assert_eq!(sandbox.statistics().parked, 1, "{:?}", sandbox.statistics());
+    drop(origin);
+    let settled = || sandbox.statistics().parked == 0 && sandbox.statistics().containers == 2;
+    assert!(poll(PROMPT, settled), "{:?}", sandbox.statistics());
+    end(sandbox).await;
+}
+
 /// Without an origin, and with another, no container is used twice.
 async fn no_container_for_two_submissions() {
     let sandbox = start(config().with_sessions(2)).await;
@@ -270,13 +366,7 @@ async fn burst() {
     const CREATIONS: usize = 2;
     let config = config().with_sessions(8).with_creations(CREATIONS);
     let sandbox = Arc::new(start(config).await);
-    let count = std::env::var("EVALX_BURST").ok().and_then(|text| text.parse().ok()).unwrap_or(24);
-    let tasks: Vec<_> = (0..count)
-        .map(|_| {
-            let sandbox = Arc::clone(&sandbox);
-            tokio::spawn(async move { submit(sandbox.as_ref()).await })
-        })
-        .collect();
+    let tasks = submissions(&sandbox, bursting());
     for task in tasks {
         let text = task.await.expect("no panic").unwrap_or_else(|error| panic!("{}", error.chain()));
         assert_eq!(text, "hello\n");
@@ -336,20 +426,59 @@ async fn engine_cut_off() {
     let config =
         config().with_endpoint(proxy.endpoint()).with_sessions(4).with_patience(Duration::from_secs(10));
     let sandbox = Arc::new(start(config).await);
-    let work = |count| {
-        let tasks: Vec<_> = (0..count)
-            .map(|_| {
-                let sandbox = Arc::clone(&sandbox);
-                tokio::spawn(async move { submit(sandbox.as_ref()).await })
-            })
-            .collect();
-        tasks
-    };
-    let tasks = work(24);
+    let tasks = submissions(&sandbox, 24);
     // In the midst of it.
     let busy = || sandbox.statistics().sessions > 0;
     assert!(poll(PROMPT, busy), "no session was opened");
     proxy.cut();
+    let failed = failures(tasks).await;
+    assert!(failed > 0, "nothing was cut off");
+    proxy.mend();
+    recover(&sandbox).await;
+    for task in submissions(&sandbox, 8) {
+        assert_eq!(task.await.expect("no panic").expect("it works again"), "hello\n");
+    }
+    let settled = || sandbox.statistics().containers == 2 && owned().len() == 2;
+    assert!(poll(PROMPT, settled), "{:?} {:?}", sandbox.statistics(), owned());
+    end(sandbox).await;
+}
+
+/// An engine that is stopped in a burst, with all of its containers, and started
+/// again: errors that may be tried again, then all is well, and nothing is left.
+async fn engine_restarted(mut daemon: Daemon) {
+    let mut config = config().with_endpoint(daemon.endpoint()).with_sessions(8);
+    config = config.with_patience(Duration::from_secs(10));
+    config.image = Image::new(EMPTY_IMAGE, 8);
+    let sandbox = Arc::new(start(config).await);
+    let tasks = submissions(&sandbox, bursting());
+    assert!(poll(PROMPT, || sandbox.statistics().sessions > 0), "no session was opened");
+    daemon.stop();
+    daemon.run().expect("it starts again");
+    let failed = failures(tasks).await;
+    assert!(failed > 0, "nothing was stopped");
+    recover(&sandbox).await;
+    for task in submissions(&sandbox, 16) {
+        assert_eq!(task.await.expect("no panic").expect("it works again"), "hello\n");
+    }
+    sandbox.ready().await.unwrap_or_else(|error| panic!("ready: {}", error.chain()));
+    sandbox.shutdown().await.unwrap_or_else(|error| panic!("shutdown: {}", error.chain()));
+    let left = || daemon.docker(&["ps", "--all", "--quiet"]).unwrap_or_default();
+    assert!(poll(PROMPT, || left().is_empty()), "containers are left: {}", left());
+}
+
+/// So many submissions at once.
+fn submissions(sandbox: &Arc<DockerSandbox>, count: usize) -> Vec<Submission> {
+    let submission = |sandbox: Arc<DockerSandbox>| async move { submit(sandbox.as_ref()).await };
+    (0..count).map(|_| tokio::spawn(submission(Arc::clone(sandbox)))).collect()
+}
+
+/// How many of them a burst is of; `EVALX_BURST` says otherwise.
+fn bursting() -> usize {
+    std::env::var("EVALX_BURST").ok().and_then(|text| text.parse().ok()).unwrap_or(24)
+}
+
+/// How many of them have failed, each with an error that may be tried again.
+async fn failures(tasks: Vec<Submission>) -> usize {
     let mut failed = 0;
     for task in tasks {
         match task.await.expect("no panic") {
@@ -360,11 +489,14 @@ async fn engine_cut_off() {
             }
         }
     }
-    assert!(failed > 0, "nothing was cut off");
-    proxy.mend();
+    failed
+}
+
+/// Waits until a submission goes well again.
+async fn recover(sandbox: &DockerSandbox) {
     let recovered = async {
         loop {
-            match submit(sandbox.as_ref()).await {
+            match submit(sandbox).await {
                 Ok(text) => break text,
                 Err(error) => assert!(error.is_retryable(), "{}", error.chain()),
             }
@@ -373,12 +505,6 @@ async fn engine_cut_off() {
     };
     let text = tokio::time::timeout(PROMPT, recovered).await.expect("it recovers");
     assert_eq!(text, "hello\n");
-    for task in work(8) {
-        assert_eq!(task.await.expect("no panic").expect("it works again"), "hello\n");
-    }
-    let settled = || sandbox.statistics().containers == 2 && owned().len() == 2;
-    assert!(poll(PROMPT, settled), "{:?} {:?}", sandbox.statistics(), owned());
-    end(sandbox).await;
 }
 
 /// Hosts that are killed leave no container after the next start.
@@ -467,6 +593,12 @@ async fn files_without_an_agent() {
     assert_eq!(kept.files().len(), 1, "{kept:?}");
     session.write_file(&path("copy"), kept.into()).await.expect("it is placed");
     assert_eq!(session.read_file(&path("copy/b/c d"), all).await.expect("it is read"), &b"\0binary\xff"[..]);
+    // A folder that was being swapped for a symlink to `/etc` gives nothing of that.
+    let swapping = tokio::time::timeout(Duration::from_secs(1), probe(session.as_mut(), &["swap-folder"]));
+    assert!(swapping.await.is_err(), "it does not end by itself");
+    if let Ok(contents) = session.read_file(&path("a/passwd"), all).await {
+        assert_eq!(contents, "mine");
+    }
     drop(session);
     end(sandbox).await;
 }

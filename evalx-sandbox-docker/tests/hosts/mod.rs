@@ -73,7 +73,7 @@ fn agents() -> Vec<u32> {
     let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let is_agent = |pid: &u32| {
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        line.starts_with(b"/.evalx-agent\0")
+        line.starts_with(b"/.evalx/")
     };
     numbers.filter(is_agent).collect()
 }

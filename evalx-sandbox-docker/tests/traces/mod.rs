@@ -25,7 +25,9 @@ pub(crate) fn owned() -> BTreeSet<String> {
         let pid = line.rsplit('/').nth(1).unwrap_or_default();
         pid == std::process::id().to_string() || !Path::new("/proc").join(pid).exists()
     };
-    list.lines().filter(ours).filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+    let names = list.lines().filter(ours).filter_map(|line| line.split(' ').next());
+    // Some engines go on listing what was removed twice at a time, without a name.
+    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 /// What the engine knows of a container.
