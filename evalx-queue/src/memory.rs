@@ -30,7 +30,6 @@ use crate::{
 pub(crate) use end::EXPIRED;
 #[cfg(feature = "redis")]
 pub(crate) use end::WORKER_LOST;
-#[cfg(feature = "redis")]
 pub(crate) use machine::MOST_AT_ONCE;
 use machine::Machine;
 #[cfg(feature = "redis")]

@@ -98,7 +98,7 @@ end
 local function claim(worker, most, terms)
     if ctl.paused or most == 0 then return {} end
     local lease, grace = tonumber(terms[1]), tonumber(terms[2])
-    local cap = ctl.tenant_in_flight or tonumber(terms[3])
+    local cap = tonumber(ctl.tenant_in_flight or terms[3])
     local held, valid, record, expired = {}, {}, {terms[4]}, 0
     while #held < most and expired < 100 do
         local ids = pick(most - #held, cap)

@@ -8,16 +8,17 @@
 local P = KEYS[1]
 local call = redis.call
 
--- What may be changed for all processes, and figures of the queue.
-local NAMES = {'now', 'paused', 'draining', 'max_depth', 'tenant_depth', 'tenant_in_flight', 'watched:ev',
-    'watched:cx', 'average', 'completed', 'retries', 'crashes', 'ordinal', 'turn'}
-local ctl = {}
-for at, value in ipairs(call('HMGET', P .. ':ctl', unpack(NAMES))) do
-    if value then ctl[NAMES[at]] = tonumber(value) end
-end
+-- What may be changed for all processes, and figures of the queue; as text, or
+-- false for what is not set.
+local set_to = call('HMGET', P .. ':ctl', 'now', 'paused', 'draining', 'max_depth', 'tenant_depth',
+    'tenant_in_flight', 'watched:ev', 'watched:cx', 'average', 'completed', 'retries', 'crashes', 'ordinal', 'turn')
+local ctl = {now = set_to[1], paused = set_to[2], draining = set_to[3], max_depth = set_to[4],
+    tenant_depth = set_to[5], tenant_in_flight = set_to[6], ['watched:ev'] = set_to[7], ['watched:cx'] = set_to[8],
+    average = set_to[9], completed = set_to[10], retries = set_to[11], crashes = set_to[12], ordinal = set_to[13],
+    turn = set_to[14]}
 
 -- The time: the server's, unless a test has stopped it.
-local now = ctl.now
+local now = ctl.now and tonumber(ctl.now)
 if not now then
     local time = call('TIME')
     now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)

@@ -1,7 +1,7 @@
 -- Puts jobs in. ARGV: max_depth, tenant_depth or '', idempotency_ttl, then for
 -- each job its fields. Gives for each what became of it.
-local max_depth = ctl.max_depth or tonumber(ARGV[1])
-local tenant_depth = ctl.tenant_depth or tonumber(ARGV[2])
+local max_depth = tonumber(ctl.max_depth or ARGV[1])
+local tenant_depth = tonumber(ctl.tenant_depth or ARGV[2])
 local idempotency_ttl = tonumber(ARGV[3])
 local FIELDS = 14
 local depth, waiting, rings, keys = nil, {}, {}, {}
@@ -35,7 +35,7 @@ local function refusal(tenant, blobs)
     if ctl.draining then return {'draining'} end
     local scope, most, has = 'queue', max_depth, depth_now()
     if has < most and tenant_depth then scope, most, has = 'tenant', tenant_depth, waiting_of(tenant) end
-    if has >= most then return {'full', scope, has, call('ZCARD', P .. ':lease'), ctl.average or 0} end
+    if has >= most then return {'full', scope, has, call('ZCARD', P .. ':lease'), tonumber(ctl.average or 0)} end
     for blob in string.gmatch(blobs, '%S+') do
         if call('EXISTS', P .. ':b:' .. blob) == 0 then return {'blob_gone', blob} end
     end

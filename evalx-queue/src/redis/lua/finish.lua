@@ -4,7 +4,7 @@
 even_if_full()
 local worker, terms = ARGV[6], {ARGV[9], ARGV[10], ARGV[11], ARGV[12]}
 local backoff, backoff_cap = tonumber(ARGV[4]), tonumber(ARGV[5])
-local average, completed, crashed, retried = ctl.average or 0, 0, 0, 0
+local average, completed, crashed, retried = tonumber(ctl.average or 0), 0, 0, 0
 
 local function finish(id, job, result, blobs)
     for blob in string.gmatch(blobs, '%S+') do

@@ -11,7 +11,7 @@ return {
     call('ZCOUNT', P .. ':d:done', after, '+inf'), call('ZCOUNT', P .. ':d:dead', after, '+inf'),
     call('ZCOUNT', P .. ':d:cancelled', after, '+inf'),
     call('HLEN', P .. ':n:wait'), oldest,
-    ctl.retries or 0, ctl.crashes or 0, ctl.completed or 0, ctl.average or 0,
+    tonumber(ctl.retries or 0), tonumber(ctl.crashes or 0), tonumber(ctl.completed or 0), tonumber(ctl.average or 0),
     ctl.paused and 1 or 0, ctl.draining and 1 or 0,
     call('HGETALL', P .. ':n:lang'),
 }

@@ -73,7 +73,7 @@ local touched = {}
 -- Notes that those who watch a job are to be told.
 local function touch(id) touched[#touched + 1] = id end
 local function tell(stream, most, ids)
-    if (ctl['watched' .. stream] or 0) > now then
+    if tonumber(ctl['watched' .. stream] or 0) > now then
         call('XADD', P .. stream, 'MAXLEN', '~', most, '*', 'i', ids)
     end
 end
