@@ -1,5 +1,5 @@
 -- Cancels a job. ARGV[6]: its id.
-even_if_full()
+call('DEL', NONE)
 local id = ARGV[6]
 local job = known(id)
 if not job then return 'not_found' end

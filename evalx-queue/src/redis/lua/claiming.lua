@@ -9,7 +9,7 @@ local SCAN = 32
 
 -- The front of a ring, as far as `most` jobs can lead.
 local function open_ring(level, most)
-    local ring = call('LRANGE', P .. ':g:' .. level, 0, most + SCAN - 1)
+    local ring = call('LRANGE', P .. ':g:' .. level, '0', most + SCAN - 1)
     return {tenants = ring, loaded = #ring, is_whole = #ring < most + SCAN, front = 1, passes = SCAN}
 end
 

@@ -50,11 +50,9 @@ end
 
 -- The first so many ids that are due in a set by time.
 local function due(set, most)
-    local first = call('ZRANGE', set, 0, 0, 'WITHSCORES')
-    if not first[2] or tonumber(first[2]) > now then return {} end
-    local ids = call('ZRANGEBYSCORE', set, '-inf', now, 'LIMIT', 0, most)
+    local ids, there = call('ZRANGEBYSCORE', set, '-inf', now, 'LIMIT', '0', most), {}
+    if #ids == 0 then return there end
     load(ids)
-    local there = {}
     for _, id in ipairs(ids) do
         if jobs[id] then there[#there + 1] = id else gather('ZREM', set, id) end
     end
@@ -63,7 +61,7 @@ end
 
 -- Makes ready what is due.
 local function promote()
-    local ids = due(P .. ':delayed', 100)
+    local ids = due(P .. ':delayed', '100')
     for _, id in ipairs(ids) do
         gather('ZREM', P .. ':delayed', id)
         make_ready(id)
@@ -74,7 +72,7 @@ end
 
 -- Takes back what lost workers had.
 local function reap()
-    local ids = due(P .. ':lease', 100)
+    local ids = due(P .. ':lease', '100')
     if #ids == 0 then return 0 end
     local retried = 0
     for _, id in ipairs(ids) do

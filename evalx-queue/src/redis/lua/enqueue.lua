@@ -53,7 +53,7 @@ local function admit(id, tenant, language, level, idempotency, fingerprint, dela
     local refused = refusal(tenant, blobs)
     if refused then return refused end
     -- Here all is still as it was: if there is no room, none of the jobs is taken.
-    only_if_room()
+    call('SETRANGE', NONE, '0', '')
     for blob in string.gmatch(blobs, '%S+') do
         call('HINCRBY', P .. ':pins', blob, 1)
         call('PERSIST', P .. ':b:' .. blob)

@@ -1,7 +1,7 @@
 -- Settles jobs, and takes others in the same step. ARGV[6..12] as in claim,
 -- then for each settlement: id, token, kind, first and second of what belongs
 -- to the kind, luck.
-even_if_full()
+call('DEL', NONE)
 local worker, terms = ARGV[6], {ARGV[9], ARGV[10], ARGV[11], ARGV[12]}
 local backoff, backoff_cap = tonumber(ARGV[4]), tonumber(ARGV[5])
 local average, completed, crashed, retried = tonumber(ctl.average or 0), 0, 0, 0

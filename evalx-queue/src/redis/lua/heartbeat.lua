@@ -1,6 +1,6 @@
 -- Renews leases. ARGV: lease, grace, then id, token of each. Gives for each how
 -- long it holds, -1 if it is lost, and then whether it is to be cancelled.
-even_if_full()
+call('DEL', NONE)
 local lease, grace = tonumber(ARGV[1]), tonumber(ARGV[2])
 local ids, answers = {}, {}
 for at = 3, #ARGV, 2 do ids[#ids + 1] = ARGV[at] end

@@ -1,5 +1,5 @@
 -- Hands jobs back. ARGV[6..]: id, token of each.
-even_if_full()
+call('DEL', NONE)
 local ids, answers = {}, {}
 for at = 6, #ARGV, 2 do ids[#ids + 1] = ARGV[at] end
 load(ids)

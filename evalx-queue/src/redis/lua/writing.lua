@@ -1,10 +1,9 @@
 -- How a script writes: what is of one kind is gathered, and written together.
 
--- A write that can't be refused for want of memory: what follows may then
--- write too, so that jobs can be finished where there is no room for new ones.
-local function even_if_full() call('DEL', P .. ':none') end
--- One that is refused then, before anything is written.
-local function only_if_room() call('SETRANGE', P .. ':none', 0, '') end
+-- A key that never exists. The first write of a script decides whether it is
+-- refused when the memory is full. DEL is not, so that jobs can be finished
+-- where there is no room for new ones; SETRANGE is, before anything is written.
+local NONE = P .. ':none'
 
 -- One more word, or two, of a command on a key that can take many.
 local gathered, order = {}, {}
@@ -140,7 +139,7 @@ end
 
 -- Wakes one worker that waits; whoever claims and leaves some wakes the next.
 local function signal()
-    if call('EXISTS', P .. ':sig') == 0 then call('RPUSH', P .. ':sig', 1) end
+    if call('EXISTS', P .. ':sig') == 0 then call('RPUSH', P .. ':sig', '1') end
 end
 
 -- Notes an event of a job. (Not by one format: `%s` ends at a zero byte.)
