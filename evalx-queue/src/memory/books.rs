@@ -173,9 +173,9 @@ impl Books {
         self.retries += 1;
         self.enter(job);
         if due <= now {
-            self.make_ready(id, job, now)
+            self.make_ready(id, job, now);
         } else {
-            self.put_off(id, job, due)
+            self.put_off(id, job, due);
         }
         None
     }
