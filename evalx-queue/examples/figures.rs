@@ -4,9 +4,12 @@
 //! cargo run --release -p evalx-queue --all-features --example figures [memory] [redis] [million]
 //! ```
 //!
-//! `redis` runs in turns with `redis-benchmark`, so that noise of the machine
-//! falls on both; what counts is the ratio to that floor. The ratio of another
-//! queue that was measured so is `OTHER`.
+//! `redis` is `off`, `everysec` and `always`, each a way in which the server
+//! keeps its file, and each by itself too. They run in turns with
+//! `redis-benchmark`, so that noise of the machine falls on both; what counts is
+//! the ratio to that floor. The ratio of another queue that was measured so is
+//! `OTHER`. What other work on the machine changes least is the processor time
+//! that the server took.
 
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a program that prints figures")]
 
@@ -39,8 +42,15 @@ fn main() {
     if wants("memory") {
         memory();
     }
-    if wants("redis") {
-        redis();
+    let levels = [
+        ("off", RedisOptions::volatile()),
+        ("everysec", RedisOptions::every_second()),
+        ("always", RedisOptions::always()),
+    ];
+    for (name, options) in levels {
+        if wants("redis") || wants(name) {
+            redis(name, options);
+        }
     }
     if wants("million") {
         million();
@@ -163,35 +173,56 @@ async fn drain_all(queue: &DynQueue, batch: usize) -> f64 {
     rate(count, began)
 }
 
-fn redis() {
-    let levels = [
-        ("appendonly no", RedisOptions::volatile()),
-        ("everysec", RedisOptions::every_second()),
-        ("always", RedisOptions::always()),
-    ];
-    for (name, options) in levels {
-        let server = RedisServer::start(options).unwrap();
-        let runtime = Runtime::new().unwrap();
-        let (mut floors, mut enqueued, mut single, mut batched) = (vec![], vec![], vec![], vec![]);
-        for _ in 0..RUNS {
-            floors.push(floor(&server));
-            runtime.block_on(async {
-                let queue = connect(&server).await;
-                enqueued.push(enqueue_all(&queue).await);
-                single.push(drain_all(&queue, 1).await);
-                enqueue_all(&queue).await;
-                batched.push(drain_all(&queue, 50).await);
-            });
-            server.ask(&["FLUSHALL"]).unwrap();
-        }
-        let (floor, single, batched) = (median(floors), median(single), median(batched));
-        println!("redis, {name}: BRPOPLPUSH {floor:.0}/s, {WORKERS} clients, {BYTES} bytes");
-        println!("  enqueue                     {:>7.0} jobs/s", median(enqueued));
-        let other = OTHER * floor;
-        println!("  claim and finish, 1 by 1    {single:>7.0} jobs/s  {:.2} x the other", single / other);
-        println!("  claim and finish, 50 by 50  {batched:>7.0} jobs/s  {:.2} x the other", batched / other);
-        runtime.block_on(latency(&server));
+/// What the server says of itself under this name.
+fn info(server: &RedisServer, section: &str, name: &str) -> f64 {
+    let text = server.ask(&["INFO", section]).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.and_then(|number| number.trim().parse().ok()).expect("the server says so")
+}
+
+/// A kind of run: jobs a second, and microseconds of the server's processor a job.
+#[derive(Default)]
+struct Runs(Vec<f64>, Vec<f64>);
+
+impl Runs {
+    async fn add(&mut self, server: &RedisServer, run: impl Future<Output = f64>) {
+        let used = || info(server, "cpu", "used_cpu_user") + info(server, "cpu", "used_cpu_sys");
+        let before = used();
+        self.0.push(run.await);
+        #[expect(clippy::cast_precision_loss, reason = "a small number")]
+        self.1.push((used() - before) * 1e6 / JOBS as f64);
     }
+
+    fn print(self, what: &str, other: Option<f64>) {
+        let (rate, cpu) = (median(self.0), median(self.1));
+        let ratio = other.map(|other| format!("  {:.2} x the other", rate / other)).unwrap_or_default();
+        println!("  {what:<27} {rate:>7.0} jobs/s  {cpu:>5.1} us of the server each{ratio}");
+    }
+}
+
+fn redis(name: &str, options: RedisOptions) {
+    let server = RedisServer::start(options).unwrap();
+    let runtime = Runtime::new().unwrap();
+    let mut floors = Vec::new();
+    let [mut enqueued, mut single, mut batched] = <[Runs; 3]>::default();
+    for _ in 0..RUNS {
+        floors.push(floor(&server));
+        runtime.block_on(async {
+            let queue = connect(&server).await;
+            enqueued.add(&server, enqueue_all(&queue)).await;
+            single.add(&server, drain_all(&queue, 1)).await;
+            enqueue_all(&queue).await;
+            batched.add(&server, drain_all(&queue, 50)).await;
+        });
+        server.ask(&["FLUSHALL"]).unwrap();
+    }
+    let floor = median(floors);
+    let other = Some(OTHER * floor);
+    println!("redis, {name}: BRPOPLPUSH {floor:.0}/s, {WORKERS} clients, {BYTES} bytes");
+    enqueued.print("enqueue", None);
+    single.print("claim and finish, 1 by 1", other);
+    batched.print("claim and finish, 50 by 50", other);
+    runtime.block_on(latency(&server));
 }
 
 /// At 200 jobs a second: how long enqueueing takes, and how long until the handler runs.
@@ -237,11 +268,7 @@ fn million() {
     const COUNT: usize = 1_000_000;
     let slow = ["--slowlog-log-slower-than", "5000", "--slowlog-max-len", "1000"];
     let server = RedisServer::start(RedisOptions::volatile().with_arguments(slow)).unwrap();
-    let used = || {
-        let text = server.ask(&["INFO", "memory"]).unwrap();
-        let line = text.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap();
-        line.trim().parse::<usize>().unwrap()
-    };
+    let used = || info(&server, "memory", "used_memory");
     let before = used();
     let done = Arc::new(AtomicUsize::new(0));
     Runtime::new().unwrap().block_on(async {
@@ -259,7 +286,9 @@ fn million() {
         }
         producers.join_all().await;
         println!("redis, {COUNT} jobs of {BYTES} bytes: enqueued at {:.0} jobs/s", rate(COUNT, began));
-        println!("  memory of the server        {} bytes a job", (used() - before) / COUNT);
+        #[expect(clippy::cast_precision_loss, reason = "a million is exact")]
+        let each = (used() - before) / COUNT as f64;
+        println!("  memory of the server        {each:.0} bytes a job");
         let timed = async |what: &str, call: &dyn Fn() -> Call| {
             let mut times = Vec::new();
             for _ in 0..200 {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use uuid::Uuid;
@@ -89,7 +90,7 @@ identifier! {
 
 /// Who claims jobs: unique to a worker process, and readable by operators.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct WorkerId(String);
+pub struct WorkerId(Arc<str>);
 
 impl WorkerId {
     /// The longest name, in bytes.
@@ -103,13 +104,13 @@ impl WorkerId {
     pub fn new(name: impl Into<String>) -> Result<Self> {
         let name = name.into();
         crate::label::check("a worker's name", &name, Self::LONGEST)?;
-        Ok(Self(name))
+        Ok(Self(name.into()))
     }
 
     /// A name that no other worker has: that of the process, and a random part.
     #[must_use]
     pub fn unique() -> Self {
-        Self(format!("worker-{}-{:08x}", std::process::id(), fastrand::u32(..)))
+        Self(format!("worker-{}-{:08x}", std::process::id(), fastrand::u32(..)).into())
     }
 
     /// The name.

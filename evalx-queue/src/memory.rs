@@ -1,9 +1,12 @@
 //! [`MemoryQueue`]: a queue in the memory of one process.
 
 mod blobs;
+mod books;
 mod end;
+mod job;
 mod lanes;
 mod machine;
+mod names;
 mod read;
 
 use std::fmt;
@@ -24,9 +27,9 @@ use crate::{
     JobId, JobView, Lease, ListQuery, NewEvent, NewJob, Page, Queue, QueueConfig, Result, Settled,
     Settlement, Stats, SteadyClock, Swept, Watch, WorkerId,
 };
+pub(crate) use end::EXPIRED;
 #[cfg(feature = "redis")]
-pub(crate) use end::{EXPIRED, WORKER_LOST};
-#[cfg(feature = "redis")]
+pub(crate) use end::WORKER_LOST;
 pub(crate) use machine::MOST_AT_ONCE;
 use machine::Machine;
 #[cfg(feature = "redis")]
@@ -108,7 +111,7 @@ impl MemoryQueue {
 
     /// Tells one who waits, if there is something to claim.
     fn tell_ready(&self, machine: &Machine) {
-        if machine.lanes.count() > 0 {
+        if machine.books.lanes.count() > 0 {
             self.ready.notify_one();
         }
     }
@@ -145,7 +148,7 @@ impl fmt::Debug for MemoryQueue {
         let (machine, _) = self.step();
         f.debug_struct("MemoryQueue")
             .field("jobs", &machine.jobs.len())
-            .field("active", &machine.leases.len())
+            .field("active", &machine.books.leases.len())
             .finish_non_exhaustive()
     }
 }
@@ -192,15 +195,16 @@ impl Queue for MemoryQueue {
 
     async fn finish(&self, worker: &WorkerId, done: Vec<Settlement>, claim: usize) -> Result<Finished> {
         done.iter().try_for_each(|settlement| settlement.outcome.check(&self.config))?;
-        let ids: Vec<_> = done.iter().map(|settlement| settlement.lease.id).collect();
+        let watched =
+            if self.changes.is_empty() { Vec::new() } else { done.iter().map(|s| s.lease.id).collect() };
         let (mut machine, now) = self.step();
         let settled =
-            done.into_iter().map(|s| machine.settle(s.lease, s.outcome, fastrand::f64(), now)).collect();
+            done.into_iter().map(|s| machine.settle(s.lease, s.outcome, fastrand::f64, now)).collect();
         let claimed =
             if claim > 0 { machine.claim(worker, claim, now, std::time::Instant::now()) } else { Vec::new() };
         self.tell_ready(&machine);
         drop(machine);
-        self.changed(ids.into_iter().chain(claimed.iter().map(Claimed::id)));
+        self.changed(watched.into_iter().chain(claimed.iter().map(Claimed::id)));
         Ok(Finished { settled, claimed })
     }
 
@@ -308,18 +312,18 @@ impl Queue for MemoryQueue {
         check_blob(&bytes, ttl, &self.config)?;
         let id = BlobId::new();
         let (mut machine, now) = self.step();
-        machine.blobs.put(id, bytes, now + millis(ttl));
+        machine.books.blobs.put(id, bytes, now + millis(ttl));
         Ok(id)
     }
 
     async fn get_blob(&self, id: BlobId) -> Result<Option<Bytes>> {
         let (machine, now) = self.step();
-        Ok(machine.blobs.get(id, now).cloned())
+        Ok(machine.books.blobs.get(id, now).cloned())
     }
 
     async fn remove_blob(&self, id: BlobId) -> Result<()> {
         let (mut machine, _) = self.step();
-        machine.blobs.remove(id);
+        machine.books.blobs.remove(id);
         Ok(())
     }
 }

@@ -35,6 +35,10 @@ use listen::Waiting;
 use reply::Reader;
 use script::Arguments;
 
+/// The most bytes of payloads that one script puts in, if they are several:
+/// copying more would hold up all others.
+const MOST_BYTES: usize = 4 << 20;
+
 /// How long an idle claim relies on being woken, before it looks by itself.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -233,7 +237,11 @@ impl Queue for RedisQueue {
                 .number(config.max_depth)
                 .maybe(config.tenant_depth)
                 .number(millis(config.idempotency_ttl));
-            for job in jobs.by_ref().take(MOST_AT_ONCE) {
+            let mut bytes = 0;
+            for _ in 0..MOST_AT_ONCE {
+                let fits = |job: &NewJob| bytes == 0 || bytes + job.payload.len() <= MOST_BYTES;
+                let Some(job) = jobs.next_if(fits) else { break };
+                bytes += job.payload.len();
                 new_job(&mut arguments, job, config);
             }
             let answers = Reader::of(self.link.call(&script::ENQUEUE, arguments).await?)?;

@@ -142,6 +142,13 @@ pub struct Swept {
     pub forgotten: u64,
 }
 
+impl Swept {
+    /// What there was most of: as much as one round does, if there may be more.
+    pub(crate) fn most(&self) -> u64 {
+        self.promoted.max(self.reaped).max(self.forgotten)
+    }
+}
+
 /// What an accepted job survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

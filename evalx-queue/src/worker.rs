@@ -26,6 +26,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::config::check_duration;
+use crate::memory::MOST_AT_ONCE;
 use crate::{DynQueue, Error, Result, WorkerId};
 use dispatch::Dispatcher;
 pub use handler::{Handler, JobContext, handler_fn, json_fn};
@@ -33,6 +34,8 @@ use roster::Roster;
 
 /// How often each worker has its queue tidied, about.
 const SWEEP: Duration = Duration::from_secs(5);
+/// How long it waits between two rounds of that, if one was not enough.
+const BREATH: Duration = Duration::from_millis(5);
 
 /// How a worker works.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -226,8 +229,16 @@ async fn keep_alive(queue: DynQueue, roster: Arc<Roster>) {
 async fn tidy(queue: DynQueue) {
     loop {
         sleep(SWEEP.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
-        if let Err(error) = queue.sweep().await {
-            tracing::debug!("the queue could not be tidied: {}", error.chain());
+        loop {
+            match queue.sweep().await {
+                // One round is bounded, so that it is quick: there may be more.
+                Ok(swept) if swept.most() >= MOST_AT_ONCE as u64 => sleep(BREATH).await,
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::debug!("the queue could not be tidied: {}", error.chain());
+                    break;
+                }
+            }
         }
     }
 }

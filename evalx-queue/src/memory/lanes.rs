@@ -1,14 +1,31 @@
 //! Who is next: the jobs that are ready, by priority and by tenant in turn.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::sync::Arc;
+use std::collections::{BTreeSet, VecDeque};
 
+use super::job::Job;
+use super::names::Names;
 use crate::JobId;
 
-/// How many tenants a claim looks at that are at their cap, before it gives up.
+/// How many tenants at their cap a claim passes over in a ring.
 const SCAN: usize = 32;
 /// Every so many claims begin at the lowest priority.
 const LOWEST_FIRST: u64 = 16;
+
+/// The ready jobs of a tenant in one priority, by the order in which they were
+/// accepted. Nearly all come at the end and leave at the front.
+pub(super) type Lane = VecDeque<(u64, JobId)>;
+
+/// What is known of a tenant.
+#[derive(Debug, Default)]
+pub(super) struct Tenant {
+    /// Jobs that wait, ready or delayed.
+    pub(super) waiting: u64,
+    pub(super) in_flight: u64,
+    lanes: [Lane; 3],
+}
+
+/// All tenants that have jobs, by number.
+pub(super) type Tenants = Names<Tenant>;
 
 /// The ready jobs of one priority.
 ///
@@ -17,21 +34,10 @@ const LOWEST_FIRST: u64 = 16;
 /// one job in a round, however many it has.
 #[derive(Debug, Default)]
 struct Level {
-    ring: VecDeque<Arc<str>>,
-    /// By tenant: the jobs by the order in which they were accepted. Nearly all
-    /// come at the end and leave at the front; a place is found by halving.
-    lanes: HashMap<Arc<str>, VecDeque<(u64, JobId)>>,
+    ring: VecDeque<usize>,
+    count: u64,
     /// All, by since when they are ready.
     since: BTreeSet<(u64, JobId)>,
-}
-
-/// What a job is found by among the ready ones.
-#[derive(Clone, Debug)]
-pub(super) struct Place {
-    pub(super) level: usize,
-    pub(super) tenant: Arc<str>,
-    pub(super) ordinal: u64,
-    pub(super) since: u64,
 }
 
 /// The ready jobs of all priorities.
@@ -42,51 +48,61 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
-    pub(super) fn insert(&mut self, place: &Place, id: JobId) {
-        let level = &mut self.levels[place.level];
-        let lane = level.lanes.entry(Arc::clone(&place.tenant)).or_insert_with(|| {
-            level.ring.push_back(Arc::clone(&place.tenant));
-            VecDeque::new()
-        });
-        lane.insert(rank(lane, place.ordinal), (place.ordinal, id));
-        level.since.insert((place.since, id));
+    pub(super) fn insert(&mut self, tenants: &mut Tenants, id: JobId, job: &Job) {
+        let level = &mut self.levels[job.level()];
+        let lane = &mut tenants[job.tenant].data.lanes[job.level()];
+        if lane.is_empty() {
+            level.ring.push_back(job.tenant);
+        }
+        lane.insert(rank(lane, job.ordinal), (job.ordinal, id));
+        level.count += 1;
+        level.since.insert((job.ready_since, id));
     }
 
-    pub(super) fn remove(&mut self, place: &Place, id: JobId) {
-        let level = &mut self.levels[place.level];
-        level.since.remove(&(place.since, id));
-        if let Some(lane) = level.lanes.get_mut(&place.tenant) {
-            lane.remove(rank(lane, place.ordinal));
-            if lane.is_empty() {
-                level.lanes.remove(&place.tenant);
-                level.ring.retain(|tenant| *tenant != place.tenant);
+    pub(super) fn remove(&mut self, tenants: &mut Tenants, id: JobId, job: &Job) {
+        let level = &mut self.levels[job.level()];
+        let lane = &mut tenants[job.tenant].data.lanes[job.level()];
+        lane.remove(rank(lane, job.ordinal));
+        if lane.is_empty() {
+            level.ring.retain(|tenant| *tenant != job.tenant);
+        }
+        level.count -= 1;
+        level.since.remove(&(job.ready_since, id));
+    }
+
+    /// Takes up to `most` jobs out of their lanes, of no tenant more than `cap`
+    /// in flight. They count as in flight; the caller says when they have [`left`](Self::left).
+    pub(super) fn pick(&mut self, tenants: &mut Tenants, most: usize, cap: u64) -> Vec<JobId> {
+        let mut passes = [SCAN; 3];
+        let mut picked = Vec::with_capacity(most.min(usize::try_from(self.count()).unwrap_or(most)));
+        for _ in 0..most {
+            let mut order = [0, 1, 2];
+            if self.levels.iter().filter(|level| level.count > 0).count() > 1 {
+                self.turn += 1;
+                if self.turn.is_multiple_of(LOWEST_FIRST) {
+                    order.reverse();
+                }
+            }
+            let pop = |level: usize| self.levels[level].pop(level, tenants, cap, &mut passes[level]);
+            match order.into_iter().find_map(pop) {
+                Some(id) => picked.push(id),
+                None => break,
             }
         }
+        picked
     }
 
-    /// Takes the next job out of its lane. The caller removes it from `since`.
-    pub(super) fn pop(&mut self, may: impl Fn(&str) -> bool) -> Option<JobId> {
-        let mut order = [0, 1, 2];
-        if self.levels.iter().filter(|level| !level.since.is_empty()).count() > 1 {
-            self.turn += 1;
-            if self.turn.is_multiple_of(LOWEST_FIRST) {
-                order.reverse();
-            }
-        }
-        order.into_iter().find_map(|level| self.levels[level].pop(&may))
-    }
-
-    /// Forgets since when a job that was popped is ready.
-    pub(super) fn left(&mut self, level: usize, since: u64, id: JobId) {
-        self.levels[level].since.remove(&(since, id));
+    /// Forgets since when a job that was picked is ready.
+    pub(super) fn left(&mut self, id: JobId, job: &Job) {
+        self.levels[job.level()].since.remove(&(job.ready_since, id));
     }
 
     pub(super) fn count(&self) -> u64 {
-        self.by_level().iter().sum()
+        self.levels.iter().map(|level| level.count).sum()
     }
 
     pub(super) fn by_level(&self) -> [u64; 3] {
-        [0, 1, 2].map(|level| self.levels[level].since.len() as u64)
+        [0, 1, 2].map(|level| self.levels[level].count)
     }
 
     /// Since when the oldest is ready.
@@ -101,35 +117,40 @@ impl Lanes {
 
     /// About how many jobs will have been begun when this is, with itself: all
     /// of higher priority, and one of each tenant in each round until its own.
-    pub(super) fn position(&self, place: &Place) -> u64 {
-        let before: u64 = self.by_level()[..place.level].iter().sum();
-        let level = &self.levels[place.level];
-        let rank = level.lanes.get(&place.tenant).map_or(0, |lane| rank(lane, place.ordinal) as u64);
-        before + (rank * level.ring.len() as u64 + 1).min(level.since.len() as u64)
+    pub(super) fn position(&self, tenants: &Tenants, job: &Job) -> u64 {
+        let before: u64 = self.by_level()[..job.level()].iter().sum();
+        let level = &self.levels[job.level()];
+        let rank = rank(&tenants[job.tenant].data.lanes[job.level()], job.ordinal) as u64;
+        before + (rank * level.ring.len() as u64 + 1).min(level.count)
     }
 }
 
 /// How many jobs of a lane were accepted before this one.
-fn rank(lane: &VecDeque<(u64, JobId)>, ordinal: u64) -> usize {
-    lane.partition_point(|(other, _)| *other < ordinal)
+fn rank(lane: &Lane, ordinal: u64) -> usize {
+    match lane.back() {
+        Some((last, _)) if *last < ordinal => lane.len(),
+        Some((last, _)) if *last == ordinal => lane.len() - 1,
+        _ => lane.partition_point(|(other, _)| *other < ordinal),
+    }
 }
 
 impl Level {
-    fn pop(&mut self, may: impl Fn(&str) -> bool) -> Option<JobId> {
-        for _ in 0..self.ring.len().min(SCAN) {
-            let tenant = self.ring.pop_front()?;
-            if !may(&tenant) {
-                self.ring.push_back(tenant);
-                continue;
+    fn pop(&mut self, level: usize, tenants: &mut Tenants, cap: u64, passes: &mut usize) -> Option<JobId> {
+        for _ in 0..self.ring.len() {
+            let number = *self.ring.front()?;
+            let tenant = &mut tenants[number].data;
+            if tenant.in_flight < cap {
+                let (_, id) = tenant.lanes[level].pop_front()?;
+                tenant.in_flight += 1;
+                self.count -= 1;
+                self.ring.pop_front();
+                if !tenant.lanes[level].is_empty() {
+                    self.ring.push_back(number);
+                }
+                return Some(id);
             }
-            let lane = self.lanes.get_mut(&tenant)?;
-            let job = lane.pop_front();
-            if lane.is_empty() {
-                self.lanes.remove(&tenant);
-            } else {
-                self.ring.push_back(tenant);
-            }
-            return job.map(|(_, id)| id);
+            *passes = passes.checked_sub(1)?;
+            self.ring.rotate_left(1);
         }
         None
     }

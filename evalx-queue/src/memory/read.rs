@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::machine::{Job, Machine, drawer};
+use super::books::drawer;
+use super::job::Job;
+use super::machine::Machine;
 use crate::admission::expected_wait_ms;
 use crate::{Event, JobId, JobState, JobView, ListQuery, Page, Stats, Timestamp};
 
@@ -18,21 +20,22 @@ impl Machine {
         Some(JobView {
             id,
             state: job.state,
-            tenant: job.tenant.as_ref().to_owned(),
-            language: job.language.as_ref().to_owned(),
+            tenant: self.books.tenants[job.tenant].name.as_ref().to_owned(),
+            language: self.books.languages[job.language].name.as_ref().to_owned(),
             priority: job.priority,
             attempt: job.attempt,
             crashes: job.crashes,
             token: job.token,
             enqueued_at: at(job.enqueued_at),
-            started_at: job.started_at.map(at),
+            started_at: (job.token > 0).then(|| at(job.started_at)),
             finished_at: job.finished_at.map(at),
             due_at: (job.state == JobState::Delayed).then(|| at(job.until)),
             expires_at: job.expires_at.map(at),
             kept_until: job.state.is_terminal().then(|| at(job.until)),
             worker: job.worker.as_ref().map(ToString::to_string),
             cancel_requested: job.cancel,
-            position: (job.state == JobState::Ready).then(|| self.lanes.position(&job.place())),
+            position: (job.state == JobState::Ready)
+                .then(|| self.books.lanes.position(&self.books.tenants, job)),
             result: job.result.clone(),
             errors: job.errors.clone(),
             trace: job.trace.clone(),
@@ -55,12 +58,12 @@ impl Machine {
     pub(super) fn list(&self, query: &ListQuery, now: u64) -> Page {
         let ids: Box<dyn Iterator<Item = JobId> + '_> = match (query.state, drawer(query.state)) {
             (_, Some(drawer)) => {
-                let kept = self.ended[drawer].iter().rev().take_while(move |(until, _)| *until > now);
+                let kept = self.books.ended[drawer].iter().rev().take_while(move |(until, _)| *until > now);
                 Box::new(kept.map(|(_, id)| *id))
             }
-            (JobState::Delayed, _) => Box::new(self.delayed.iter().map(|(_, id)| *id)),
-            (JobState::Active, _) => Box::new(self.leases.iter().map(|(_, id)| *id)),
-            _ => Box::new(self.lanes.iter()),
+            (JobState::Delayed, _) => Box::new(self.books.delayed.iter().map(|(_, id)| *id)),
+            (JobState::Active, _) => Box::new(self.books.leases.iter().map(|(_, id)| *id)),
+            _ => Box::new(self.books.lanes.iter()),
         };
         let skip = usize::try_from(query.offset).unwrap_or(usize::MAX);
         let take = usize::try_from(query.limit).unwrap_or(usize::MAX);
@@ -73,57 +76,63 @@ impl Machine {
     fn count(&self, state: JobState, now: u64) -> u64 {
         let count = match (state, drawer(state)) {
             (_, Some(drawer)) => {
-                let over = self.ended[drawer].iter().take_while(|(until, _)| *until <= now).count();
-                self.ended[drawer].len() - over
+                let over = self.books.ended[drawer].iter().take_while(|(until, _)| *until <= now).count();
+                self.books.ended[drawer].len() - over
             }
-            (JobState::Delayed, _) => self.delayed.len(),
-            (JobState::Active, _) => self.leases.len(),
-            _ => return self.lanes.count(),
+            (JobState::Delayed, _) => self.books.delayed.len(),
+            (JobState::Active, _) => self.books.leases.len(),
+            _ => return self.books.lanes.count(),
         };
         count as u64
     }
 
     pub(super) fn stats(&self, now: u64) -> Stats {
-        let (ready, active) = (self.lanes.count(), self.leases.len() as u64);
+        let (ready, active) = (self.books.lanes.count(), self.books.leases.len() as u64);
         Stats {
             ready,
-            delayed: self.delayed.len() as u64,
+            delayed: self.books.delayed.len() as u64,
             active,
             done: self.count(JobState::Done, now),
             dead: self.count(JobState::Dead, now),
             cancelled: self.count(JobState::Cancelled, now),
             depth_by_language: self
-                .depth_by_language
+                .books
+                .languages
                 .iter()
-                .map(|(l, n)| (l.as_ref().to_owned(), *n))
+                .filter(|language| language.data > 0)
+                .map(|language| (language.name.as_ref().to_owned(), language.data))
                 .collect(),
-            ready_by_priority: self.lanes.by_level(),
-            tenants_waiting: self.waiting_by_tenant.len() as u64,
+            ready_by_priority: self.books.lanes.by_level(),
+            tenants_waiting: self.books.tenants_waiting,
             oldest_ready: Duration::from_millis(
-                self.lanes.oldest().map_or(0, |since| now.saturating_sub(since)),
+                self.books.lanes.oldest().map_or(0, |since| now.saturating_sub(since)),
             ),
-            retries: self.retries,
-            crashes: self.crashes,
-            completed: self.completed,
-            average_run: Duration::from_millis(self.average_run),
-            expected_wait: Duration::from_millis(expected_wait_ms(ready, active, self.average_run)),
-            paused: self.paused,
-            draining: self.draining,
+            retries: self.books.retries,
+            crashes: self.books.crashes,
+            completed: self.books.completed,
+            average_run: Duration::from_millis(self.books.average_run),
+            expected_wait: Duration::from_millis(expected_wait_ms(ready, active, self.books.average_run)),
+            paused: self.books.paused,
+            draining: self.books.draining,
         }
     }
 }
 
 impl Job {
-    /// All events, numbered: the first and the last follow from the job's state.
+    /// All events, numbered: the first and the last ones follow from the job's state.
     fn all_events(&self) -> impl Iterator<Item = Event> {
         let first = Event::new(1, self.enqueued_at, 0, "queued".to_owned(), Bytes::new());
-        let kept = (2..).zip(&self.events).map(|(sequence, (at, token, name, data))| {
-            Event::new(sequence, *at, *token, name.clone(), data.clone())
+        let kept = (2..).zip(&self.events).map(|(sequence, event)| {
+            Event::new(sequence, event.at, event.token, event.name.clone().into_owned(), event.data.clone())
         });
+        let told = self.events.len() as u64 + 1;
+        let started = self
+            .tells_start()
+            .then(|| Event::new(told + 1, self.started_at, self.token, "started".to_owned(), Bytes::new()));
         let last = self.state.is_terminal().then(|| {
             let why = self.errors.last().filter(|_| self.state == JobState::Dead);
             let data = Bytes::from(why.map(|error| error.error.clone()).unwrap_or_default());
-            let sequence = self.events.len() as u64 + 2;
+            let sequence = told + 1 + u64::from(self.tells_start());
             Event::new(
                 sequence,
                 self.finished_at.unwrap_or_default(),
@@ -132,6 +141,6 @@ impl Job {
                 data,
             )
         });
-        std::iter::once(first).chain(kept).chain(last)
+        std::iter::once(first).chain(kept).chain(started).chain(last)
     }
 }

@@ -142,6 +142,11 @@ impl Link {
         command(words).query_async(&mut self.manager()).await
     }
 
+    /// What is told of an error on a connection of its own.
+    pub(super) fn unavailable(&self, error: RedisError) -> Error {
+        unavailable(&self.server, error)
+    }
+
     fn reconnect(&self) {
         if let Ok(manager) = manage(&self.client, self.response_timeout) {
             *self.manager.lock().unwrap_or_else(PoisonError::into_inner) = manager;

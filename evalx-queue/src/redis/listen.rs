@@ -6,20 +6,25 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use redis::Value;
 use redis::aio::MultiplexedConnection;
-use redis::streams::{StreamRangeReply, StreamReadReply};
-use redis::{RedisError, Value};
+use redis::streams::StreamReadReply;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::link::Link;
-use crate::JobId;
+use super::reply::Reader;
+use super::script::{self, Arguments};
+use crate::time::millis;
 use crate::watch::Watchers;
+use crate::{JobId, Result};
 
 /// How long one call waits at the server.
 const BLOCK: Duration = Duration::from_secs(5);
+/// How long a stream counts as followed once that was said.
+const FOLLOWED: Duration = Duration::from_secs(15);
 /// How long is waited before another attempt to connect.
 const PAUSE: Duration = Duration::from_millis(200);
 /// The most changes of one answer. If there are as many, some may be lost
@@ -85,38 +90,53 @@ pub(super) async fn wait_for_jobs(link: Arc<Link>, waiting: Arc<Waiting>) {
 
 /// Follows a stream of changes, as long as somebody watches.
 pub(super) async fn follow(link: Arc<Link>, stream: &'static str, watchers: Arc<Watchers>) {
-    let key = link.key(stream);
     loop {
         watchers.occupied().await;
         let Ok(mut connection) = link.waiting_connection(BLOCK).await else {
             sleep(PAUSE).await;
             continue;
         };
-        if let Err(error) = follow_on(&mut connection, &key, &watchers).await {
-            tracing::debug!("following changes broke off: {error}");
+        if let Err(error) = follow_on(&link, &mut connection, stream, &watchers).await {
+            tracing::debug!("following changes broke off: {}", error.chain());
             sleep(PAUSE).await;
         }
     }
 }
 
+/// Says that the stream is followed, without which nothing is written to it;
+/// gives whether nobody had said so, and the id of its last entry.
+async fn announce(link: &Link, stream: &str) -> Result<(bool, String)> {
+    let mut arguments = Arguments::default();
+    arguments.text(stream).number(millis(FOLLOWED));
+    let mut answer = Reader::of(link.call(&script::WATCH, arguments).await?)?;
+    Ok((answer.integer()? == 1, answer.text()?))
+}
+
 async fn follow_on(
+    link: &Link,
     connection: &mut MultiplexedConnection,
-    key: &str,
+    stream: &str,
     watchers: &Watchers,
-) -> Result<(), RedisError> {
+) -> Result<()> {
+    let key = link.key(stream);
     loop {
         watchers.occupied().await;
-        let mut newest = redis::cmd("XREVRANGE");
-        newest.arg(key).arg("+").arg("-").arg("COUNT").arg(1);
-        let last: StreamRangeReply = newest.query_async(connection).await?;
-        let mut last = last.ids.first().map_or_else(|| "0-0".to_owned(), |entry| entry.id.clone());
+        let mut announced = Instant::now();
+        let (_, mut last) = announce(link, stream).await?;
         // What happened before is not told: who watches looks once more.
         watchers.wake_all();
         while !watchers.is_empty() {
+            if announced.elapsed() >= BLOCK {
+                announced = Instant::now();
+                if announce(link, stream).await?.0 {
+                    watchers.wake_all();
+                }
+            }
             let mut read = redis::cmd("XREAD");
             read.arg("COUNT").arg(MOST_CHANGES).arg("BLOCK").arg(BLOCK.as_millis().to_string());
-            let reply: Option<StreamReadReply> =
-                read.arg("STREAMS").arg(key).arg(&last).query_async(connection).await?;
+            read.arg("STREAMS").arg(&key).arg(&last);
+            let reply = read.query_async::<Option<StreamReadReply>>(connection).await;
+            let reply = reply.map_err(|error| link.unavailable(error))?;
             let entries = reply.into_iter().flat_map(|reply| reply.keys).flat_map(|key| key.ids);
             let mut count = 0;
             for entry in entries {

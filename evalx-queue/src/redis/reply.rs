@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use redis::Value;
+use serde::Deserialize;
 
 use crate::admission::{Scope, retry_after};
 use crate::{
-    Admission, AttemptError, BlobId, Claimed, Error, ErrorKind, Event, JobId, JobState, JobView, Lease,
-    Priority, Result, Timestamp,
+    Admission, AttemptError, BlobId, Claimed, Error, ErrorKind, Event, JobState, JobView, Lease, Priority,
+    Result, Timestamp,
 };
 
 /// A list that is read from its front.
@@ -55,18 +56,8 @@ impl Reader {
         u64::try_from(self.integer()?).map_err(|_| nonsense())
     }
 
-    fn small(&mut self) -> Result<u32> {
-        u32::try_from(self.count()?).map_err(|_| nonsense())
-    }
-
     fn parsed<T: FromStr>(&mut self) -> Result<T> {
         parsed(&self.text()?)
-    }
-
-    /// A number, or `None` if there is none.
-    fn maybe(&mut self) -> Result<Option<u64>> {
-        let text = self.text()?;
-        if text.is_empty() { Ok(None) } else { parsed(&text).map(Some) }
     }
 
     pub(super) fn into_value(self) -> Value {
@@ -143,23 +134,71 @@ pub(super) fn admission(value: Value) -> Result<Admission> {
     })
 }
 
+/// A job as the scripts keep it: a list of these, packed as `MessagePack`.
+/// `lua/core.lua` names the places. What there is not is zero, or empty.
+#[derive(Debug, Deserialize)]
+struct Record {
+    state: String,
+    /// Until when the lease holds, the job is put off, or it is kept: by its state.
+    until: u64,
+    tenant: String,
+    language: String,
+    level: u64,
+    /// Its place in its tenant's lane.
+    _ordinal: u64,
+    enqueued_at: u64,
+    ready_since: u64,
+    max_run: u64,
+    _max_attempts: u32,
+    result_ttl: u64,
+    expires_at: u64,
+    _idempotency_key: String,
+    trace: String,
+    blobs: String,
+    payload_bytes: u64,
+    attempt: u32,
+    crashes: u32,
+    token: u64,
+    /// The token by which it was last settled, so that a repeat is known.
+    _settled: u64,
+    /// The token of the last start that is among its events.
+    _noted: u64,
+    started_at: u64,
+    finished_at: u64,
+    worker: String,
+    cancel: u8,
+    _event_bytes: u64,
+    /// What the last events were told with, so that a repeat is known.
+    _event_nonce: String,
+    events_dropped: u64,
+}
+
+impl Record {
+    fn of(value: Value) -> Result<Self> {
+        rmp_serde::from_slice(&bytes(value)?).map_err(|_| nonsense())
+    }
+}
+
 /// A job that was claimed by a call sent at `sent`.
-pub(super) fn claimed(value: Value, sent: Instant) -> Result<Claimed> {
+fn claimed(value: Value, sent: Instant) -> Result<Claimed> {
     let mut fields = Reader::of(value)?;
+    let id = fields.parsed()?;
+    let valid_for = Duration::from_millis(fields.count()?);
+    let job = Record::of(fields.next()?)?;
     Ok(Claimed {
-        lease: Lease { id: fields.parsed()?, token: fields.count()? },
-        valid_until: sent + Duration::from_millis(fields.count()?),
-        attempt: fields.small()?,
-        crashes: fields.small()?,
-        tenant: fields.text()?,
-        language: fields.text()?,
-        priority: priority(fields.count()?)?,
-        max_run: Duration::from_millis(fields.count()?),
-        result_ttl: Duration::from_millis(fields.count()?),
-        enqueued_at: Timestamp::from_millis(fields.count()?),
-        waited: Duration::from_millis(fields.count()?),
-        trace: maybe_text(fields.text()?),
-        blobs: blobs(&fields.text()?)?,
+        lease: Lease { id, token: job.token },
+        valid_until: sent + valid_for,
+        attempt: job.attempt,
+        crashes: job.crashes,
+        tenant: job.tenant,
+        language: job.language,
+        priority: priority(job.level)?,
+        max_run: Duration::from_millis(job.max_run),
+        result_ttl: Duration::from_millis(job.result_ttl),
+        enqueued_at: Timestamp::from_millis(job.enqueued_at),
+        waited: Duration::from_millis(job.started_at.saturating_sub(job.ready_since)),
+        trace: maybe_text(job.trace),
+        blobs: blobs(&job.blobs)?,
         payload: fields.bytes()?,
     })
 }
@@ -172,50 +211,38 @@ pub(super) fn view(value: Value) -> Result<Option<JobView>> {
     if matches!(value, Value::Nil | Value::Boolean(false)) {
         return Ok(None);
     }
-    let mut outer = Reader::of(value)?;
-    let id: JobId = outer.parsed()?;
-    let mut job = outer.list()?;
-    let position = outer.integer()?;
-    let payload_bytes = outer.count()?;
-    let errors = outer.list()?.rest().map(attempt_error).collect::<Result<_>>()?;
-    let result = outer.0.next().map_or(Ok(None), maybe_bytes)?;
-    let state: JobState = job.parsed()?;
-    let (tenant, language, level) = (job.text()?, job.text()?, job.count()?);
-    let small = |number: Option<u64>| u32::try_from(number.unwrap_or_default()).map_err(|_| nonsense());
-    let (attempt, crashes, token) =
-        (small(job.maybe()?)?, small(job.maybe()?)?, job.maybe()?.unwrap_or_default());
-    let at = |millis: Option<u64>| millis.map(Timestamp::from_millis);
-    let enqueued_at = Timestamp::from_millis(job.maybe()?.ok_or_else(nonsense)?);
-    let (started_at, finished_at, until, expires_at) =
-        (at(job.maybe()?), at(job.maybe()?), at(job.maybe()?), at(job.maybe()?));
-    let worker = maybe_text(job.text()?);
-    let cancel_requested = !job.text()?.is_empty();
-    let trace = maybe_text(job.text()?);
-    let blobs = blobs(&job.text()?)?;
+    let mut fields = Reader::of(value)?;
+    let id = fields.parsed()?;
+    let job = Record::of(fields.next()?)?;
+    let position = u64::try_from(fields.integer()?).ok();
+    let errors = fields.list()?.rest().map(attempt_error).collect::<Result<_>>()?;
+    let result = fields.0.next().map_or(Ok(None), maybe_bytes)?;
+    let state: JobState = parsed(&job.state)?;
+    let at = |millis: u64| (millis > 0).then(|| Timestamp::from_millis(millis));
     Ok(Some(JobView {
         id,
         state,
-        tenant,
-        language,
-        priority: priority(level)?,
-        attempt,
-        crashes,
-        token,
-        enqueued_at,
-        started_at,
-        finished_at,
-        due_at: until.filter(|_| state == JobState::Delayed),
-        expires_at,
-        kept_until: until.filter(|_| state.is_terminal()),
-        worker,
-        cancel_requested,
-        position: u64::try_from(position).ok(),
+        tenant: job.tenant,
+        language: job.language,
+        priority: priority(job.level)?,
+        attempt: job.attempt,
+        crashes: job.crashes,
+        token: job.token,
+        enqueued_at: Timestamp::from_millis(job.enqueued_at),
+        started_at: at(job.started_at),
+        finished_at: at(job.finished_at),
+        due_at: at(job.until).filter(|_| state == JobState::Delayed),
+        expires_at: at(job.expires_at),
+        kept_until: at(job.until).filter(|_| state.is_terminal()),
+        worker: maybe_text(job.worker),
+        cancel_requested: job.cancel > 0,
+        position,
         result,
         errors,
-        trace,
-        blobs,
-        payload_bytes,
-        events_dropped: job.maybe()?.unwrap_or_default(),
+        trace: maybe_text(job.trace),
+        blobs: blobs(&job.blobs)?,
+        payload_bytes: job.payload_bytes,
+        events_dropped: job.events_dropped,
     }))
 }
 

@@ -101,9 +101,11 @@ pub(super) async fn supervise(
             }
             () = sleep_until(relied_until) => {
                 if standing.borrow().relied_until <= Instant::now() {
-                    tracing::warn!(job.id = %lease.id, "no heartbeat came through in time: the job is given up");
-                    task.kill().await;
-                    break End::Lost;
+                    // Told when the queue can be reached again. If the lease holds still, the
+                    // job need not wait for its end, and no worker counts as lost.
+                    let error = "no heartbeat came through in time: the job was given up";
+                    tracing::warn!(job.id = %lease.id, "{error}");
+                    break killed(&mut task, End::Settle(Outcome::retry(error))).await;
                 }
             }
         }
@@ -126,4 +128,26 @@ fn panicked(error: JoinError) -> Outcome {
 fn message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it did not say why")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{MemoryQueue, NewJob, Queue as _, WorkerId, handler_fn};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_without_heartbeats_is_given_up_before_its_lease_ends() {
+        let queue: DynQueue = Arc::new(MemoryQueue::default());
+        queue.enqueue(vec![NewJob::new("x")]).await.unwrap();
+        let job = queue.claim(&WorkerId::unique(), 1, Duration::ZERO).await.unwrap().remove(0);
+        let (began, lease) = (Instant::now(), queue.config().lease);
+        let roster = Arc::new(Roster::default());
+        let standing = roster.add(&job);
+        let never = handler_fn(|_, _| std::future::pending());
+        let ended =
+            supervise(Arc::clone(&queue), Arc::new(never), roster, job, standing, Duration::ZERO).await;
+        let End::Settle(Outcome::Retry { error, .. }) = ended.end else { panic!("it is to be tried again") };
+        assert!(error.contains("no heartbeat"), "{error}");
+        assert!(began.elapsed() > lease / 2 && began.elapsed() < lease * 9 / 10, "{:?}", began.elapsed());
+    }
 }

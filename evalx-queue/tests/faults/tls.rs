@@ -8,9 +8,9 @@ use evalx_queue::{ErrorKind, Queue as _, QueueConfig, RedisConfig, RedisQueue};
 use evalx_testkit::{RedisOptions, RedisServer};
 
 use super::child::{Part, Process};
-use super::stage::{Stage, figure, queue};
+use super::stage::{Stage, queue};
 
-pub(crate) async fn speaks(_: Stage) {
+pub(crate) async fn speaks(_: Stage) -> Result<(), String> {
     let folder = tempfile::tempdir().unwrap();
     let (key, certificate) = (folder.path().join("key.pem"), folder.path().join("certificate.pem"));
     let made = Command::new("openssl")
@@ -23,18 +23,15 @@ pub(crate) async fn speaks(_: Stage) {
         .stderr(Stdio::null())
         .status();
     if !made.is_ok_and(|status| status.success()) {
-        figure("not run: there is no openssl to make a certificate");
-        return;
+        return Err("there is no openssl to make a certificate: apt-get install openssl".to_owned());
     }
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     let (key, trusted) = (key.to_str().unwrap(), certificate.to_str().unwrap());
     let options = RedisOptions::volatile()
         .with_arguments(["--tls-port", &port, "--tls-auth-clients", "no", "--tls-key-file", key])
         .with_arguments(["--tls-cert-file", trusted, "--tls-ca-cert-file", trusted]);
-    let Ok(server) = RedisServer::start(options) else {
-        figure("not run: this server was built without TLS");
-        return;
-    };
+    let server = RedisServer::start(options)
+        .map_err(|error| format!("the server does not start with TLS, as if built without: {error}"))?;
     let url = format!("rediss://127.0.0.1:{port}/");
     let config = QueueConfig::default();
     let (plain, name) = queue(&server, config.clone()).await;
@@ -46,4 +43,5 @@ pub(crate) async fn speaks(_: Stage) {
     let stranger = RedisConfig::new(&url).with_patience(Duration::from_millis(200));
     let error = RedisQueue::connect(stranger).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    Ok(())
 }

@@ -217,6 +217,13 @@ pub async fn takes_a_burst(rig: QueueRig) {
         claimed.extend(more.iter().map(evalx_queue::Claimed::id));
     }
     assert_eq!(claimed, ids);
+    // Neither number nor size of the jobs of a call has a limit of its own.
+    let large: Vec<_> = (0..12).map(|n| NewJob::new(vec![n; 1 << 20])).collect();
+    let admissions = queue.enqueue(large.clone()).await.unwrap();
+    for (job, admission) in large.iter().zip(admissions) {
+        assert_eq!(admission.id(), Some(job.id));
+        assert_eq!(rig.claim_one(&queue).await.payload, job.payload);
+    }
     assert!(queue.enqueue(Vec::new()).await.unwrap().is_empty());
 }
 

@@ -8,7 +8,7 @@ use evalx_queue::{BlobId, Control, JobState, NewJob, Outcome, Priority, Queue as
 use tokio::task::JoinSet;
 
 use super::QueueRig;
-use super::rig::{state, submit, until, view};
+use super::rig::{submit, until, view};
 
 /// Of one tenant and priority, first come, first served.
 pub async fn gives_in_order(rig: QueueRig) {
@@ -113,14 +113,16 @@ pub async fn puts_off_what_is_delayed(rig: QueueRig) {
     let queue = rig.plain_queue().await;
     let delay = Duration::from_millis(150);
     let id = submit(&queue, NewJob::new("x").with_delay(delay)).await;
-    let far = submit(&queue, NewJob::new("y").with_delay(Duration::from_secs(3600))).await;
+    let longest = Duration::from_secs(10 * 366 * 24 * 3600);
+    let far = submit(&queue, NewJob::new("y").with_delay(longest)).await;
     let due = view(&queue, id).await.due_at.unwrap();
     assert!(rig.claim(&queue, 1).await.is_empty());
     // Nobody enqueues anything: the wait itself must know when something is due.
     let claimed = rig.claim_one(&queue).await;
     assert_eq!(claimed.id(), id);
     assert!(view(&queue, id).await.started_at.unwrap() >= due);
-    assert_eq!(state(&queue, far).await, JobState::Delayed);
+    let far = view(&queue, far).await;
+    assert_eq!((far.state, far.due_at.unwrap().since(far.enqueued_at)), (JobState::Delayed, longest));
     // All at the same instant.
     let jobs: Vec<_> = (0..300).map(|_| NewJob::new("z").with_delay(Duration::from_millis(50))).collect();
     queue.enqueue(jobs).await.unwrap();

@@ -65,7 +65,10 @@ pub async fn what_is_stale_changes_nothing(rig: QueueRig) {
     let new = rig.claim_one(&queue).await;
     let unknown = Lease { id: evalx_queue::JobId::new(), token: 1 };
     let ahead = Lease { id, token: new.lease.token + 1 };
-    for lease in [old.lease, unknown, ahead] {
+    // One that nobody has begun: no token is its own.
+    let delayed = submit(&queue, NewJob::new("y").with_delay(Duration::from_secs(60))).await;
+    let [never, beyond] = [0, u64::MAX].map(|token| Lease { id: delayed, token });
+    for lease in [old.lease, unknown, ahead, never, beyond] {
         for outcome in
             [Outcome::done("stale"), Outcome::rejected("stale"), Outcome::retry("stale"), Outcome::Cancelled]
         {
@@ -79,6 +82,7 @@ pub async fn what_is_stale_changes_nothing(rig: QueueRig) {
     }
     let seen = view(&queue, id).await;
     assert_eq!((seen.token, seen.errors.len(), seen.result), (new.lease.token, 1, None));
+    assert_eq!(view(&queue, delayed).await.state, JobState::Delayed);
     assert_eq!(rig.settle(&queue, &new, Outcome::done("new")).await, Settled::Applied);
     assert_eq!(rig.settle(&queue, &old, Outcome::done("old")).await, Settled::Stale);
     let seen = view(&queue, id).await;

@@ -1,27 +1,26 @@
 -- Cancels a job. ARGV[6]: its id.
-even_if_full()
+call('DEL', NONE)
 local id = ARGV[6]
-local state = state_of(id)
-if not state then return 'not_found' end
-if state == 'done' or state == 'dead' or state == 'cancelled' then return 'too_late' end
-local job = call('HMGET', job_key(id), 't', 'l', 'p', 'r', 'B')
-local tenant, level = job[1], job[3]
-call('HSET', job_key(id), 'z', 1)
-if state == 'active' then
+local job = known(id)
+if not job then return 'not_found' end
+if has_ended(job) then return 'too_late' end
+job[CANCEL] = 1
+mark(id)
+if job[STATE] == 'active' then
     touch(id)
-    tell()
-    call('XADD', P .. ':cx', 'MAXLEN', '~', 1000, '*', 'i', id)
+    save()
+    tell(':cx', 1000, id)
     return 'requested'
 end
-if state == 'delayed' then
+if job[STATE] == 'delayed' then
     call('ZREM', P .. ':delayed', id)
 else
-    local lane = lane_key(level, tenant)
+    local level, lane = job[LEVEL], lane_key(job[LEVEL], job[TENANT])
     call('ZREM', P .. ':s:' .. level, id)
     call('ZREM', lane, id)
-    if call('EXISTS', lane) == 0 then call('LREM', P .. ':g:' .. level, 1, tenant) end
+    if call('EXISTS', lane) == 0 then call('LREM', P .. ':g:' .. level, 1, job[TENANT]) end
 end
-leave(tenant, job[2])
-finish_as(id, 'cancelled', job[4], job[5])
-tell()
+wait(job, -1)
+finish_as(id, 'cancelled')
+save()
 return 'done'

@@ -3,81 +3,96 @@
 local max_crashes, dead_ttl, max_dead = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 
 -- Ends a job that nobody has, and that no longer counts as waiting.
-local function finish_as(id, state, ttl, blobs)
-    if state == 'dead' then ttl = dead_ttl end
-    ttl = tonumber(ttl)
-    local key, till = job_key(id), now + ttl
-    call('HSET', key, 's', state, 'f', now, 'u', till)
-    call('ZADD', P .. ':d:' .. state, till, id)
-    call('PEXPIRE', key, ttl)
-    call('PEXPIRE', P .. ':p:' .. id, ttl)
-    call('PEXPIRE', P .. ':e:' .. id, ttl)
-    if state ~= 'done' then call('PEXPIRE', P .. ':x:' .. id, ttl) end
-    for blob in string.gmatch(blobs or '', '%S+') do
+local function finish_as(id, state)
+    local job = jobs[id]
+    local ttl = state == 'dead' and dead_ttl or job[TTL]
+    local till = now + ttl
+    job[STATE], job[FINISHED], job[UNTIL] = state, now, till
+    mark(id)
+    touch(id)
+    for blob in string.gmatch(job[BLOBS], '%S+') do
         if call('HINCRBY', P .. ':pins', blob, -1) <= 0 then
             call('HDEL', P .. ':pins', blob)
             call('PEXPIRE', P .. ':b:' .. blob, ttl)
         end
     end
-    if state == 'dead' and call('ZCARD', P .. ':d:dead') > max_dead then
-        forget(call('ZRANGE', P .. ':d:dead', 0, 0)[1])
+    if state ~= 'dead' then
+        gather('ZADD', P .. ':d:' .. state, till, id)
+    else
+        call('ZADD', P .. ':d:dead', till, id)
+        if call('ZCARD', P .. ':d:dead') > max_dead then
+            forget({call('ZRANGE', P .. ':d:dead', 0, 0)[1]})
+            write_gathered()
+        end
     end
-    touch(id)
 end
 
 -- Notes why an attempt failed; the last ones are kept.
-local function note_error(id, attempt, worker, error)
-    local key = P .. ':x:' .. id
-    call('RPUSH', key, string.format('%s %.0f ', attempt, now) .. (worker or '') .. '\n' .. error)
+local function note_error(id, error)
+    local key, job = P .. ':x:' .. id, jobs[id]
+    call('RPUSH', key, string.format('%.0f %.0f ', job[ATTEMPT], now) .. job[WORKER] .. '\n' .. error)
     call('LTRIM', key, -16, -1)
 end
 
 -- Takes a job from its worker.
-local function take_back(id, tenant)
-    call('ZREM', P .. ':lease', id)
-    lower(P .. ':n:fly', tenant)
+local function take_back(id)
+    gather('ZREM', P .. ':lease', id)
+    count(':n:fly', jobs[id][TENANT], -1)
 end
 
--- How a job whose attempt failed ends; nil if it gets another.
-local function verdict(cancelled, crashes, attempt, max_attempts, is_late)
-    if cancelled then return 'cancelled' end
-    if crashes >= max_crashes or attempt >= max_attempts or is_late then return 'dead' end
+-- How a job whose attempt failed ends, if it gets no other before `due`.
+local function verdict(job, due)
+    if job[CANCEL] == 1 then return 'cancelled' end
+    local is_late = job[EXPIRES] > 0 and job[EXPIRES] <= due
+    if job[CRASHES] >= max_crashes or job[ATTEMPT] >= job[MAX_ATTEMPTS] or is_late then return 'dead' end
     return nil
+end
+
+-- The first so many ids that are due in a set by time.
+local function due(set, most)
+    local ids, there = call('ZRANGEBYSCORE', set, '-inf', now, 'LIMIT', '0', most), {}
+    if #ids == 0 then return there end
+    load(ids)
+    for _, id in ipairs(ids) do
+        if jobs[id] then there[#there + 1] = id else gather('ZREM', set, id) end
+    end
+    return there
 end
 
 -- Makes ready what is due.
 local function promote()
-    local due = call('ZRANGEBYSCORE', P .. ':delayed', '-inf', now, 'LIMIT', 0, 100)
-    for _, id in ipairs(due) do
-        call('ZREM', P .. ':delayed', id)
-        local job = call('HMGET', job_key(id), 't', 'p', 'n')
-        make_ready(id, job[2], job[1], job[3])
+    local ids = due(P .. ':delayed', '100')
+    for _, id in ipairs(ids) do
+        gather('ZREM', P .. ':delayed', id)
+        make_ready(id)
         touch(id)
     end
-    return #due
+    return #ids
 end
 
 -- Takes back what lost workers had.
 local function reap()
-    local over = call('ZRANGEBYSCORE', P .. ':lease', '-inf', now, 'LIMIT', 0, 100)
-    for _, id in ipairs(over) do
-        local job = call('HMGET', job_key(id), 't', 'l', 'p', 'n', 'a', 'c', 'M', 'z', 'x', 'r', 'B', 'w', 'k')
-        take_back(id, job[1])
-        local crashes = tonumber(job[6] or 0) + 1
-        call('HSET', job_key(id), 'c', crashes)
-        call('HINCRBY', P .. ':ctl', 'crashes', 1)
-        note_error(id, job[5], job[12], 'WORKER_LOST')
-        local is_late = job[9] and tonumber(job[9]) <= now
-        local state = verdict(job[8], crashes, tonumber(job[5]), tonumber(job[7]), is_late)
+    local ids = due(P .. ':lease', '100')
+    if #ids == 0 then return 0 end
+    local retried = 0
+    for _, id in ipairs(ids) do
+        local job = jobs[id]
+        take_back(id)
+        job[CRASHES] = job[CRASHES] + 1
+        mark(id)
+        note_error(id, 'WORKER_LOST')
+        local state = verdict(job, now)
         if state then
-            finish_as(id, state, job[10], job[11])
+            finish_as(id, state)
         else
-            note(id, now, job[13], 'lost', 'WORKER_LOST')
-            call('HINCRBY', P .. ':ctl', 'retries', 1)
-            enter(job[1], job[2])
-            make_ready(id, job[3], job[1], job[4])
+            note(id, now, job[TOKEN], 'lost', 'WORKER_LOST')
+            retried = retried + 1
+            wait(job, 1)
+            make_ready(id)
             touch(id)
         end
     end
-    return #over
+    set('crashes', (ctl.crashes or 0) + #ids)
+    set('retries', (ctl.retries or 0) + retried)
+    return #ids
 end

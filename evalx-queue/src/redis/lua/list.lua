@@ -21,9 +21,10 @@ else
     total = call('ZCOUNT', key, '(' .. string.format('%.0f', now), '+inf')
     ids = call('ZREVRANGE', key, offset, offset + limit - 1)
 end
-local jobs = {}
+load(ids)
+local page = {}
 for _, id in ipairs(ids) do
     local job = view(id)
-    if job then jobs[#jobs + 1] = job end
+    if job then page[#page + 1] = job end
 end
-return {total, jobs}
+return {total, page}

@@ -1,3 +1,3 @@
 -- What was enqueued. ARGV[1]: the job's id.
-if not state_of(ARGV[1]) then return false end
+if not known(ARGV[1]) then return false end
 return call('GET', P .. ':p:' .. ARGV[1])

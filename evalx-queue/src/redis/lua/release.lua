@@ -1,28 +1,27 @@
 -- Hands jobs back. ARGV[6..]: id, token of each.
-even_if_full()
-local answers = {}
-for at = 6, #ARGV, 2 do
-    local id, token = ARGV[at], ARGV[at + 1]
-    local job = call('HMGET', job_key(id), 's', 'k', 'y', 't', 'l', 'p', 'n', 'z', 'r', 'B')
-    if job[3] == token and job[2] == token and state_of(id) then
-        answers[#answers + 1] = 1
-    elseif job[1] ~= 'active' or job[2] ~= token then
-        answers[#answers + 1] = 0
+call('DEL', NONE)
+local ids, answers = {}, {}
+for at = 6, #ARGV, 2 do ids[#ids + 1] = ARGV[at] end
+load(ids)
+local function release(id, token)
+    local job = known(id)
+    if not job or job[TOKEN] ~= token or token == 0 then return 0 end
+    if job[SETTLED] == token then return 1 end
+    if job[STATE] ~= 'active' then return 0 end
+    job[SETTLED], job[ATTEMPT] = token, job[ATTEMPT] - 1
+    take_back(id)
+    if job[CANCEL] == 1 then
+        finish_as(id, 'cancelled')
     else
-        call('HSET', job_key(id), 'y', token)
-        call('HINCRBY', job_key(id), 'a', -1)
-        take_back(id, job[4])
-        if job[8] then
-            finish_as(id, 'cancelled', job[9], job[10])
-        else
-            note(id, now, token, 'released', '')
-            enter(job[4], job[5])
-            make_ready(id, job[6], job[4], job[7])
-            touch(id)
-        end
-        answers[#answers + 1] = 1
+        note(id, now, token, 'released', '')
+        wait(job, 1)
+        make_ready(id)
+        touch(id)
     end
+    return 1
 end
-if ready_count() > 0 then signal() end
-tell()
+for at, id in ipairs(ids) do answers[at] = release(id, tonumber(ARGV[at * 2 + 5])) end
+write_gathered()
+if all_ready() > 0 then signal() end
+save()
 return answers

@@ -1,12 +1,13 @@
 -- Forgets jobs that have ended. ARGV: their ids.
-local removed = 0
+local removed = {}
+load(ARGV)
 for _, id in ipairs(ARGV) do
-    local state = state_of(id)
-    if state == 'done' or state == 'dead' or state == 'cancelled' then
-        forget(id)
+    local job = known(id)
+    if job and has_ended(job) then
+        forget({id})
         touch(id)
-        removed = removed + 1
+        removed[#removed + 1] = id
     end
 end
-tell()
-return removed
+save()
+return #removed

@@ -1,15 +1,13 @@
 -- Tidies a little.
-even_if_full()
+call('DEL', NONE)
 local promoted, reaped, forgotten = promote(), reap(), 0
+write_gathered()
 for _, state in ipairs({'done', 'dead', 'cancelled'}) do
-    for _, id in ipairs(call('ZRANGEBYSCORE', P .. ':d:' .. state, '-inf', now, 'LIMIT', 0, 100)) do
-        -- Redis may have forgotten the job itself by then, and there may even be
-        -- a new one of this id.
-        call('ZREM', P .. ':d:' .. state, id)
-        if not state_of(id) then forget(id) end
-        forgotten = forgotten + 1
-    end
+    local over = due(P .. ':d:' .. state, '100')
+    forgotten = forgotten + #over
+    forget(over)
+    write_gathered()
 end
-if ready_count() > 0 then signal() end
-tell()
+if all_ready() > 0 then signal() end
+save()
 return {promoted, reaped, forgotten}
