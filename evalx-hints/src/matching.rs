@@ -296,6 +296,12 @@ impl<'a> Values<'a> {
                 let name = called.rsplit(|c| !is_name(c)).next()?;
                 known(name)
             }
+            // Known if something follows the column on its line.
+            "follows_on_line" => {
+                let column = usize::try_from(self.diagnostic.column).ok()?.checked_sub(1)?;
+                let behind = self.line.get(column..)?.trim();
+                known(behind.split("//").next()?.split("/*").next()?)
+            }
             "extra_bracket" => brackets(self.line).err().map(str::to_owned),
             "open_bracket" => brackets(self.line).ok().flatten().map(str::to_owned),
             "balanced" => brackets(self.line).is_ok_and(|open| open.is_none()).then(|| "balanced".to_owned()),
@@ -354,7 +360,9 @@ fn is_name(c: char) -> bool {
 fn stands_behind_dot(line: &str, name: &str) -> bool {
     line.match_indices(name).any(|(at, _)| {
         let ends = !line[at + name.len()..].starts_with(is_name);
-        ends && line[..at].trim_end().ends_with(['.', ':', '>'])
+        let before = &line[..at];
+        // A space behind `->` makes it the arrow of a lambda.
+        ends && (before.trim_end().ends_with('.') || before.ends_with("::") || before.ends_with("->"))
     })
 }
 

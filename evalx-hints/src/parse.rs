@@ -41,6 +41,7 @@ pub(crate) struct Report<'a> {
     pub(crate) stderr: &'a str,
     pub(crate) stdout: &'a str,
     pub(crate) source_file: &'a str,
+    pub(crate) source: &'a str,
     pub(crate) exit: Option<i32>,
     pub(crate) signal: Option<Signal>,
 }
@@ -61,6 +62,12 @@ impl Report<'_> {
             (None, None) => true,
             (exit, _) => exit == Some(code),
         }
+    }
+
+    /// Whether the source is known and has none of these words, by which a
+    /// program writes to stderr: all that is there is the tool's.
+    fn writes_no_errors(&self, writers: &[&str]) -> bool {
+        !self.source.trim().is_empty() && writers.iter().all(|word| !self.source.contains(word))
     }
 
     fn is_compile(&self) -> bool {

@@ -165,6 +165,7 @@ const KNOWN: &[&str] = &[
     "call_at_column",
     "in_type_position",
     "in_type_position_go",
+    "follows_on_line",
     "extra_bracket",
     "open_bracket",
     "balanced",
