@@ -59,7 +59,7 @@ impl Scene<'_> {
         let one_of =
             |allowed: &[String], value: &str| allowed.is_empty() || allowed.iter().any(|a| a == value);
         if !one_of(&rule.tool.0, diagnostic.tool)
-            || !one_of(&rule.kind.0, &diagnostic.kind)
+            || !is_of_kind(&rule.kind.0, &diagnostic.kind)
             || rule.in_library.is_some_and(|inside| inside != diagnostic.in_library)
         {
             return None;
@@ -148,6 +148,16 @@ impl Scene<'_> {
             hint.file = (!file.is_empty()).then(|| clip(file, 200).to_owned());
         }
     }
+}
+
+/// Whether a kind is among these, of which one that ends in `*` stands for all
+/// that begin so.
+fn is_of_kind(kinds: &[String], kind: &str) -> bool {
+    let fits = |allowed: &String| match allowed.strip_suffix('*') {
+        Some(beginning) => kind.starts_with(beginning),
+        None => allowed == kind,
+    };
+    kinds.is_empty() || kinds.iter().any(fits)
 }
 
 /// Mends what an omitted part leaves behind: spaces that meet, a sentence that
@@ -295,6 +305,17 @@ impl<'a> Values<'a> {
                 let called = called.split("::<").next().unwrap_or(called).trim();
                 let name = called.rsplit(|c| !is_name(c)).next()?;
                 known(name)
+            }
+            // Known if the column is where a declaration begins: `(Name x`.
+            "starts_declaration" => {
+                let column = usize::try_from(self.diagnostic.column).ok()?.checked_sub(1)?;
+                let before = self.line.get(..column)?.trim_end().trim_end_matches("const").trim_end();
+                (before.is_empty() || before.ends_with(['(', ',', '<', '{', ';'])).then(|| "type".to_owned())
+            }
+            // The bracket that the line of code before leaves open.
+            "open_before" => {
+                let before = self.scene.source.line_before(self.diagnostic.line)?;
+                brackets(before).ok().flatten().map(str::to_owned)
             }
             // Known if something follows the column on its line.
             "follows_on_line" => {

@@ -24,7 +24,8 @@ pub(crate) struct Rule {
     /// The tools whose diagnostics it is about; any if there is none.
     #[serde(default)]
     pub(crate) tool: OneOrMany,
-    /// The classes of exception or numbers of error; any if there is none.
+    /// The classes of exception or numbers of error, `TS1*` for all that begin
+    /// so; any if there is none.
     #[serde(default)]
     pub(crate) kind: OneOrMany,
     /// Patterns of the message, one of which must match; any if there is none.

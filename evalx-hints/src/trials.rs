@@ -166,6 +166,8 @@ const KNOWN: &[&str] = &[
     "in_type_position",
     "in_type_position_go",
     "follows_on_line",
+    "starts_declaration",
+    "open_before",
     "extra_bracket",
     "open_bracket",
     "balanced",

@@ -15,19 +15,25 @@ pub(super) fn parse_perl(report: &Report<'_>) -> Vec<Diagnostic> {
         report.is_own(file).then_some(diagnostic)
     };
     let lines: Vec<&str> = report.stderr.lines().collect();
-    // Of errors in compiling the first counts, of those in running the last.
+    // Of errors in compiling the first counts; of those in running the last,
+    // which ends the output, since any exit status is possible.
     let compiled = lines.iter().any(|line| {
-        line.contains("aborted due to compilation errors") || line.contains("had compilation errors")
+        ["aborted due to compilation errors", "had compilation errors", "BEGIN failed--"]
+            .iter()
+            .any(|words| line.contains(words))
     });
     let found = match compiled {
         true => lines.iter().find_map(|line| placed(line)),
-        false => lines.iter().rev().find_map(|line| placed(line)),
+        false => lines.iter().rfind(|line| !line.trim().is_empty()).and_then(|line| placed(line)),
     };
     found.into_iter().collect()
 }
 
 /// `lua: main.lua:3: attempt to call a nil value (global 'prnt')`
 pub(super) fn parse_lua(report: &Report<'_>) -> Vec<Diagnostic> {
+    if !report.may_have_exited(1) {
+        return Vec::new();
+    }
     let found = report.stderr.lines().rev().find_map(|line| {
         let (program, rest) = line
             .split_once(": ")
