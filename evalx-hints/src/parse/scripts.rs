@@ -15,16 +15,15 @@ pub(super) fn parse_perl(report: &Report<'_>) -> Vec<Diagnostic> {
         report.is_own(file).then_some(diagnostic)
     };
     let lines: Vec<&str> = report.stderr.lines().collect();
-    // Of errors in compiling the first counts; of those in running the last,
-    // which ends the output, since any exit status is possible.
-    let compiled = lines.iter().any(|line| {
-        ["aborted due to compilation errors", "had compilation errors", "BEGIN failed--"]
-            .iter()
-            .any(|words| line.contains(words))
-    });
+    // What ends the output counts, since any exit status is possible; of errors
+    // in compiling, which end it together, it is the first.
+    let last = lines.iter().rfind(|line| !line.trim().is_empty()).copied().unwrap_or_default();
+    let compiled = ["aborted due to compilation errors", "had compilation errors", "BEGIN failed--"]
+        .iter()
+        .any(|words| last.contains(words));
     let found = match compiled {
         true => lines.iter().find_map(|line| placed(line)),
-        false => lines.iter().rfind(|line| !line.trim().is_empty()).and_then(|line| placed(line)),
+        false => placed(last),
     };
     found.into_iter().collect()
 }
