@@ -65,6 +65,7 @@ mod error;
 mod facts;
 mod language;
 mod matching;
+mod needle;
 #[cfg(test)]
 mod pages;
 mod parse;

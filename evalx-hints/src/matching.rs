@@ -66,15 +66,13 @@ impl Scene<'_> {
         }
         let mut values = Values::new(self, diagnostic, line);
         if !compiled.messages.is_empty() {
-            let captured = compiled.messages.iter().find_map(|pattern| {
-                let pattern = pattern.get()?;
-                Some((pattern, pattern.captures(&diagnostic.message)?))
-            });
+            let captured = compiled.messages.iter().find_map(|pattern| pattern.captures(&diagnostic.message));
             let (pattern, captures) = captured?;
             values.take(pattern, &captures);
         }
-        if let Some(unless) = compiled.unless.as_ref().and_then(|unless| unless.get())
-            && (unless.is_match(&diagnostic.message) || unless.is_match(&diagnostic.detail))
+        if let Some(unless) = &compiled.unless
+            && (unless.captures(&diagnostic.message).is_some()
+                || unless.captures(&diagnostic.detail).is_some())
         {
             return None;
         }
@@ -88,8 +86,8 @@ impl Scene<'_> {
             (&compiled.before, before),
         ] {
             if let Some(pattern) = pattern {
-                let pattern = pattern.get()?;
-                values.take(pattern, &pattern.captures(text)?);
+                let (pattern, captures) = pattern.captures(text)?;
+                values.take(pattern, &captures);
             }
         }
         if let Some(program) = &rule.program {

@@ -15,9 +15,10 @@ use crate::engine::HintEngine;
 use crate::language::PROFILES;
 use crate::matching::Scene;
 use crate::rule::Rule;
-use crate::rulebook::{RuleBook, parse_rules};
+use crate::rulebook::{CompiledRule, RuleBook, parse_rules};
 use crate::source::Source;
 use crate::template::Template;
+use crate::text::plain_quotes;
 use crate::vocabulary::Vocabulary;
 
 fn none(what: &str, wrong: &[String]) {
@@ -67,6 +68,32 @@ fn every_pattern_compiles() {
     for file in FILES.iter().filter(|file| file.name == "words") {
         Vocabulary::parse(file.text).unwrap_or_else(|error| panic!("{}/words.toml: {error}", file.folder));
     }
+}
+
+#[test]
+fn no_needle_hides_what_its_pattern_matches() {
+    let mut wrong = Vec::new();
+    let folders: HashSet<&str> = FILES.iter().map(|file| file.folder).collect();
+    for folder in folders {
+        let all: Vec<Rule> =
+            rules().into_iter().filter(|(of, _)| *of == folder).map(|(_, rule)| rule).collect();
+        let examples: Vec<String> = all.iter().map(|rule| plain_quotes(&rule.example)).collect();
+        for rule in all {
+            let CompiledRule { messages, detail, line, before, unless, .. } =
+                CompiledRule::new(rule.clone()).unwrap();
+            for pattern in messages.iter().chain([detail, line, before, unless].iter().flatten()) {
+                let regex = pattern.get().unwrap();
+                let hidden = |text: &&str| regex.is_match(text) && !pattern.may_match(text);
+                // Of whole texts, and of the words behind each place in them.
+                let parts = examples
+                    .iter()
+                    .flat_map(|text| text.lines())
+                    .flat_map(|line| line.match_indices(": ").map(|(at, _)| &line[at + 2..]).chain([line]));
+                wrong.extend(parts.filter(hidden).map(|text| format!("{}: {text}", rule.id)));
+            }
+        }
+    }
+    none("texts that a pattern matches and its needles do not allow", &wrong);
 }
 
 #[test]
