@@ -77,18 +77,20 @@ fn no_needle_hides_what_its_pattern_matches() {
     for folder in folders {
         let all: Vec<Rule> =
             rules().into_iter().filter(|(of, _)| *of == folder).map(|(_, rule)| rule).collect();
-        let examples: Vec<String> = all.iter().map(|rule| plain_quotes(&rule.example)).collect();
+        let said = all.iter().flat_map(|rule| rule.matches.iter().chain(&rule.rejects));
+        let mut texts: Vec<String> = said.map(|message| plain_quotes(message)).collect();
+        for rule in &all {
+            texts.extend(plain_quotes(&rule.example).lines().take(6).map(str::to_owned));
+        }
         for rule in all {
-            let CompiledRule { messages, detail, line, before, unless, .. } =
-                CompiledRule::new(rule.clone()).unwrap();
-            for pattern in messages.iter().chain([detail, line, before, unless].iter().flatten()) {
+            let CompiledRule { messages, .. } = CompiledRule::new(rule.clone()).unwrap();
+            for pattern in &messages {
                 let regex = pattern.get().unwrap();
                 let hidden = |text: &&str| regex.is_match(text) && !pattern.may_match(text);
-                // Of whole texts, and of the words behind each place in them.
-                let parts = examples
-                    .iter()
-                    .flat_map(|text| text.lines())
-                    .flat_map(|line| line.match_indices(": ").map(|(at, _)| &line[at + 2..]).chain([line]));
+                // Each text, and what is behind a place or a class in it.
+                let parts = texts.iter().flat_map(|text| {
+                    text.match_indices(": ").map(|(at, _)| &text[at + 2..]).chain([text.as_str()])
+                });
                 wrong.extend(parts.filter(hidden).map(|text| format!("{}: {text}", rule.id)));
             }
         }
