@@ -153,7 +153,12 @@ impl HintEngine {
     }
 
     /// What went wrong, the root cause first.
-    fn diagnostics(request: &HintRequest<'_>, profile: &Profile, facts: &Facts) -> Vec<Diagnostic> {
+    fn diagnostics(
+        request: &HintRequest<'_>,
+        profile: &Profile,
+        facts: &Facts,
+        source: &Source<'_>,
+    ) -> Vec<Diagnostic> {
         if let Some(verdict) = facts.supervisor() {
             return vec![verdict];
         }
@@ -164,6 +169,7 @@ impl HintEngine {
             stderr: &stderr,
             stdout: &stdout,
             source_file: request.source_file,
+            source: source.text(),
             exit: facts.exit,
             signal: facts.signal,
         };
@@ -214,7 +220,7 @@ impl HintProvider for HintEngine {
             documentation: self.documentation.as_deref(),
         };
         let mut hints: Vec<Hint> = Vec::new();
-        for diagnostic in Self::diagnostics(request, profile, &facts) {
+        for diagnostic in Self::diagnostics(request, profile, &facts, &source) {
             if hints.len() == MOST {
                 break;
             }

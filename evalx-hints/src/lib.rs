@@ -49,7 +49,8 @@
 //!   `in_library`;
 //! - texts: `title`, `explanation`, `suggestion` (one or several, of which the
 //!   first that can be completed is taken), `identifier`, `confidence`;
-//! - its trial: `example`, with `source` and `source_file`, `matches`, `rejects`.
+//! - its trial: `example` (with `made` if it is no recorded one), `source` and
+//!   `source_file`, `matches`, `rejects`.
 //!
 //! Texts name values in braces: what a pattern's groups captured (`(?<name>…)`)
 //! and what the engine knows, such as `{similar}`, the name that a misspelled one
@@ -65,6 +66,7 @@ mod error;
 mod facts;
 mod language;
 mod matching;
+mod needle;
 #[cfg(test)]
 mod pages;
 mod parse;

@@ -59,22 +59,20 @@ impl Scene<'_> {
         let one_of =
             |allowed: &[String], value: &str| allowed.is_empty() || allowed.iter().any(|a| a == value);
         if !one_of(&rule.tool.0, diagnostic.tool)
-            || !one_of(&rule.kind.0, &diagnostic.kind)
+            || !is_of_kind(&rule.kind.0, &diagnostic.kind)
             || rule.in_library.is_some_and(|inside| inside != diagnostic.in_library)
         {
             return None;
         }
         let mut values = Values::new(self, diagnostic, line);
         if !compiled.messages.is_empty() {
-            let captured = compiled.messages.iter().find_map(|pattern| {
-                let pattern = pattern.get()?;
-                Some((pattern, pattern.captures(&diagnostic.message)?))
-            });
+            let captured = compiled.messages.iter().find_map(|pattern| pattern.captures(&diagnostic.message));
             let (pattern, captures) = captured?;
             values.take(pattern, &captures);
         }
-        if let Some(unless) = compiled.unless.as_ref().and_then(|unless| unless.get())
-            && (unless.is_match(&diagnostic.message) || unless.is_match(&diagnostic.detail))
+        if let Some(unless) = &compiled.unless
+            && (unless.captures(&diagnostic.message).is_some()
+                || unless.captures(&diagnostic.detail).is_some())
         {
             return None;
         }
@@ -88,8 +86,8 @@ impl Scene<'_> {
             (&compiled.before, before),
         ] {
             if let Some(pattern) = pattern {
-                let pattern = pattern.get()?;
-                values.take(pattern, &pattern.captures(text)?);
+                let (pattern, captures) = pattern.captures(text)?;
+                values.take(pattern, &captures);
             }
         }
         if let Some(program) = &rule.program {
@@ -148,6 +146,16 @@ impl Scene<'_> {
             hint.file = (!file.is_empty()).then(|| clip(file, 200).to_owned());
         }
     }
+}
+
+/// Whether a kind is among these, of which one that ends in `*` stands for all
+/// that begin so.
+fn is_of_kind(kinds: &[String], kind: &str) -> bool {
+    let fits = |allowed: &String| match allowed.strip_suffix('*') {
+        Some(beginning) => kind.starts_with(beginning),
+        None => allowed == kind,
+    };
+    kinds.is_empty() || kinds.iter().any(fits)
 }
 
 /// Mends what an omitted part leaves behind: spaces that meet, a sentence that
@@ -296,6 +304,23 @@ impl<'a> Values<'a> {
                 let name = called.rsplit(|c| !is_name(c)).next()?;
                 known(name)
             }
+            // Known if the column is where a declaration begins: `(Name x`.
+            "starts_declaration" => {
+                let column = usize::try_from(self.diagnostic.column).ok()?.checked_sub(1)?;
+                let before = self.line.get(..column)?.trim_end().trim_end_matches("const").trim_end();
+                (before.is_empty() || before.ends_with(['(', ',', '<', '{', ';'])).then(|| "type".to_owned())
+            }
+            // The bracket that the line of code before leaves open.
+            "open_before" => {
+                let before = self.scene.source.line_before(self.diagnostic.line)?;
+                brackets(before).ok().flatten().map(str::to_owned)
+            }
+            // Known if something follows the column on its line.
+            "follows_on_line" => {
+                let column = usize::try_from(self.diagnostic.column).ok()?.checked_sub(1)?;
+                let behind = self.line.get(column..)?.trim();
+                known(behind.split("//").next()?.split("/*").next()?)
+            }
             "extra_bracket" => brackets(self.line).err().map(str::to_owned),
             "open_bracket" => brackets(self.line).ok().flatten().map(str::to_owned),
             "balanced" => brackets(self.line).is_ok_and(|open| open.is_none()).then(|| "balanced".to_owned()),
@@ -354,7 +379,9 @@ fn is_name(c: char) -> bool {
 fn stands_behind_dot(line: &str, name: &str) -> bool {
     line.match_indices(name).any(|(at, _)| {
         let ends = !line[at + name.len()..].starts_with(is_name);
-        ends && line[..at].trim_end().ends_with(['.', ':', '>'])
+        let before = &line[..at];
+        // A space behind `->` makes it the arrow of a lambda.
+        ends && (before.trim_end().ends_with('.') || before.ends_with("::") || before.ends_with("->"))
     })
 }
 

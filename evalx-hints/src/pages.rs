@@ -98,6 +98,9 @@ fn write_example(page: &mut String, rule: &Rule, hint: &Hint) {
             page.push_str("…\n");
         }
         page.push_str("````\n");
+        if rule.made {
+            page.push_str("\n*(an output of this form, not a recorded one)*\n");
+        }
     }
     let _ = write!(page, "\n> **{}**", escaped(&hint.title));
     for text in [Some(&hint.explanation), hint.suggestion.as_ref()].into_iter().flatten() {

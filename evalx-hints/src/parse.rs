@@ -41,6 +41,7 @@ pub(crate) struct Report<'a> {
     pub(crate) stderr: &'a str,
     pub(crate) stdout: &'a str,
     pub(crate) source_file: &'a str,
+    pub(crate) source: &'a str,
     pub(crate) exit: Option<i32>,
     pub(crate) signal: Option<Signal>,
 }
@@ -61,6 +62,12 @@ impl Report<'_> {
             (None, None) => true,
             (exit, _) => exit == Some(code),
         }
+    }
+
+    /// Whether the source is known and has none of these words, by which a
+    /// program writes to stderr: all that is there is the tool's.
+    fn writes_no_errors(&self, writers: &[&str]) -> bool {
+        !self.source.trim().is_empty() && writers.iter().all(|word| !self.source.contains(word))
     }
 
     fn is_compile(&self) -> bool {
@@ -121,12 +128,13 @@ impl Parsers {
             Self::Rust if compile => rustc::parse(report),
             Self::Rust => or(rustc::parse_panic(report), || native::parse(report)),
             Self::Go if compile => go::parse(report),
-            Self::Go => or(go::parse_panic(report), || go::parse(report)),
+            // `go run` compiles first.
+            Self::Go => or(go::parse_panic(report), || compiled_first(report, go::parse)),
             Self::Swift if compile => gnu::parse(report, "swiftc"),
             Self::Swift => or(swift::parse(report), || native::parse(report)),
             Self::Java if compile => javac::parse(report),
             // `java Main.java` compiles first.
-            Self::Java => or(jvm::parse(report), || javac::parse(report)),
+            Self::Java => or(jvm::parse(report), || compiled_first(report, javac::parse)),
             Self::Kotlin if compile => kotlinc::parse(report),
             Self::Kotlin => jvm::parse(report),
             Self::Haskell if compile => ghc::parse(report),
@@ -135,7 +143,7 @@ impl Parsers {
             Self::CSharp => dotnet::parse(report),
             Self::TypeScript if compile => tsc::parse(report),
             // `ts-node` and `tsx` report errors of types when they run.
-            Self::TypeScript => or(node::parse(report), || tsc::parse(report)),
+            Self::TypeScript => or(node::parse(report), || compiled_first(report, tsc::parse)),
             Self::Node => node::parse(report),
             Self::Python => python::parse(report),
             Self::Ruby => ruby::parse(report),
@@ -147,6 +155,12 @@ impl Parsers {
             Self::Generic => Vec::new(),
         }
     }
+}
+
+/// What a compiler says that runs the program too; it exits with 1 or 2.
+fn compiled_first(report: &Report<'_>, parse: fn(&Report<'_>) -> Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let failed = [1, 2].into_iter().any(|code| report.may_have_exited(code));
+    if failed { parse(report) } else { Vec::new() }
 }
 
 /// What one parser found, or else another.

@@ -24,7 +24,8 @@ pub(crate) struct Rule {
     /// The tools whose diagnostics it is about; any if there is none.
     #[serde(default)]
     pub(crate) tool: OneOrMany,
-    /// The classes of exception or numbers of error; any if there is none.
+    /// The classes of exception or numbers of error, `TS1*` for all that begin
+    /// so; any if there is none.
     #[serde(default)]
     pub(crate) kind: OneOrMany,
     /// Patterns of the message, one of which must match; any if there is none.
@@ -68,10 +69,15 @@ pub(crate) struct Rule {
     #[serde(default = "default_confidence")]
     pub(crate) confidence: f32,
 
-    /// An output that it explains, as recorded.
+    /// An output that it explains.
     #[serde(default)]
     #[cfg_attr(not(test), expect(dead_code, reason = "only tests try rules on it"))]
     pub(crate) example: String,
+    /// Whether the example was put together from the tool's wording, because
+    /// no such output could be recorded yet.
+    #[serde(default)]
+    #[cfg_attr(not(test), expect(dead_code, reason = "only the pages of categories say it"))]
+    pub(crate) made: bool,
     /// The program of the example, where the rule looks at it.
     #[serde(default)]
     #[cfg_attr(not(test), expect(dead_code, reason = "only tests try rules on it"))]

@@ -2,30 +2,23 @@
 
 use std::sync::OnceLock;
 
-use regex::bytes::{RegexSet, RegexSetBuilder};
-use regex::{Regex, RegexBuilder};
+use regex::{Captures, Regex, RegexBuilder};
 
 use crate::category::Category;
 use crate::error::{LoadError, Problem};
+use crate::needle::Needles;
 use crate::rule::{Rule, RuleFile};
 use crate::template::Template;
 use crate::vocabulary::Vocabulary;
 
 /// How large a compiled pattern may become, in bytes.
 const PATTERN: usize = 8 << 20;
-/// How large all of a language's may become.
-const PATTERNS: usize = 256 << 20;
 
 /// The rules and words of one language.
 #[derive(Debug)]
 pub(crate) struct RuleBook {
     pub(crate) rules: Vec<CompiledRule>,
     pub(crate) vocabulary: Vocabulary,
-    /// All patterns of messages, so that one pass finds who may match: on bytes,
-    /// since the tables of Unicode would make it a hundred times as large.
-    messages: RegexSet,
-    /// For each pattern, its rule.
-    owners: Vec<usize>,
 }
 
 /// A rule with its texts parsed; its patterns are compiled when first used.
@@ -48,12 +41,24 @@ pub(crate) struct CompiledRule {
 #[derive(Debug)]
 pub(crate) struct LazyPattern {
     text: String,
+    needles: Needles,
     compiled: OnceLock<Option<Regex>>,
 }
 
 impl LazyPattern {
     fn new(text: &str) -> Self {
-        Self { text: text.to_owned(), compiled: OnceLock::new() }
+        Self { text: text.to_owned(), needles: Needles::of(text), compiled: OnceLock::new() }
+    }
+
+    /// Whether it may match, which is found out without compiling it.
+    pub(crate) fn may_match(&self, text: &str) -> bool {
+        self.needles.allow(text)
+    }
+
+    /// Its match, with the pattern, which knows its groups by name.
+    pub(crate) fn captures<'t>(&self, text: &'t str) -> Option<(&Regex, Captures<'t>)> {
+        let pattern = self.may_match(text).then(|| self.get())??;
+        Some((pattern, pattern.captures(text)?))
     }
 
     /// The pattern; none if it is invalid, which loading a host's rules and the
@@ -66,45 +71,6 @@ impl LazyPattern {
 /// Compiles a pattern; `.` does not match a line's end, `^` and `$` match at lines.
 pub(crate) fn compile(pattern: &str) -> Result<Regex, regex::Error> {
     RegexBuilder::new(pattern).multi_line(true).size_limit(PATTERN).build()
-}
-
-/// A pattern on bytes that matches at least what this one matches: wherever it
-/// may take a character beyond ASCII, this takes any bytes beyond ASCII.
-fn bytewise(pattern: &str) -> String {
-    const BEYOND: &str = r"|[\x80-\xFF]+)";
-    let mut bytewise = String::with_capacity(2 * pattern.len());
-    let mut in_class = false;
-    let mut characters = pattern.chars().peekable();
-    while let Some(c) = characters.next() {
-        match c {
-            '\\' => match characters.next() {
-                Some(escaped @ ('w' | 'W' | 'D' | 'S')) if !in_class => {
-                    bytewise.extend(["(?:\\", escaped.encode_utf8(&mut [0; 4]), BEYOND]);
-                }
-                // Where a word ends beyond ASCII, bytes can't tell.
-                Some('b') if !in_class => {}
-                Some(escaped) => bytewise.extend(['\\', escaped]),
-                None => bytewise.push('\\'),
-            },
-            '[' if !in_class => {
-                in_class = true;
-                bytewise.push_str("(?:[");
-                for first in ['^', ']'] {
-                    bytewise.extend(characters.next_if_eq(&first));
-                }
-            }
-            ']' if in_class => {
-                in_class = false;
-                bytewise.push(']');
-                bytewise.push_str(BEYOND);
-            }
-            '.' if !in_class => bytewise.extend(["(?:.", BEYOND]),
-            // The alternative behind the class takes it.
-            c if in_class && !c.is_ascii() => bytewise.push_str(r"\xFF"),
-            c => bytewise.push(c),
-        }
-    }
-    bytewise
 }
 
 /// Reads a file of rules and checks everything but the patterns.
@@ -121,39 +87,14 @@ impl RuleBook {
     /// The rules of these files, in this order: where two match, the earlier wins.
     pub(crate) fn new(rules: Vec<Rule>, vocabulary: Vocabulary) -> Result<Self, LoadError> {
         let rules: Vec<CompiledRule> = rules.into_iter().map(CompiledRule::new).collect::<Result<_, _>>()?;
-        let mut owners = Vec::new();
-        let mut patterns = Vec::new();
-        for (index, rule) in rules.iter().enumerate() {
-            for pattern in &rule.messages {
-                owners.push(index);
-                patterns.push(pattern.text.as_str());
-            }
-        }
-        let build = |patterns: Vec<String>, unicode: bool| {
-            RegexSetBuilder::new(patterns).multi_line(true).unicode(unicode).size_limit(PATTERNS).build()
-        };
-        // A host's pattern may have what bytes can't say, such as `\p{L}`.
-        let messages = build(patterns.iter().map(|pattern| bytewise(pattern)).collect(), false)
-            .or_else(|_| build(patterns.iter().map(|pattern| (*pattern).to_owned()).collect(), true))
-            .map_err(|source| Problem::Pattern {
-                rule: "all of a language".to_owned(),
-                field: "match",
-                source: Box::new(source),
-            })?;
-        Ok(Self { rules, vocabulary, messages, owners })
+        Ok(Self { rules, vocabulary })
     }
 
-    /// The rules whose message patterns allow this message, in order.
+    /// The rules whose message patterns may match this message, in order.
     pub(crate) fn candidates(&self, message: &str) -> impl Iterator<Item = &CompiledRule> {
-        let mut matched = vec![false; self.rules.len()];
-        for pattern in self.messages.matches(message.as_bytes()) {
-            matched[self.owners[pattern]] = true;
-        }
-        self.rules
-            .iter()
-            .zip(matched)
-            .filter(|(rule, matched)| *matched || rule.messages.is_empty())
-            .map(|(rule, _)| rule)
+        self.rules.iter().filter(move |rule| {
+            rule.messages.is_empty() || rule.messages.iter().any(|pattern| pattern.may_match(message))
+        })
     }
 
     /// Compiles every pattern, so that an invalid one is found now.
@@ -214,36 +155,5 @@ impl CompiledRule {
             })?;
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn book(pattern: &str) -> RuleBook {
-        let rule = Rule {
-            id: "x/y".to_owned(),
-            category: "undefined-name".to_owned(),
-            message: crate::rule::OneOrMany(vec![pattern.to_owned()]),
-            ..Rule::default()
-        };
-        RuleBook::new(vec![rule], Vocabulary::default()).unwrap()
-    }
-
-    #[test]
-    fn names_beyond_ascii_are_found() {
-        for pattern in [
-            r"^name '(?<name>\w+)' is",
-            r"name '[\w.]+'",
-            r"\bname '[^']+'",
-            r"'\p{L}+'",
-            "'grö[äß]e'",
-            "gr.ße",
-            "gr[^x]ße",
-        ] {
-            assert_eq!(book(pattern).candidates("name 'größe' is not defined").count(), 1, "{pattern}");
-            assert_eq!(book(pattern).candidates("nothing").count(), 0, "{pattern}");
-        }
     }
 }

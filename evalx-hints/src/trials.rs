@@ -15,9 +15,10 @@ use crate::engine::HintEngine;
 use crate::language::PROFILES;
 use crate::matching::Scene;
 use crate::rule::Rule;
-use crate::rulebook::{RuleBook, parse_rules};
+use crate::rulebook::{CompiledRule, RuleBook, parse_rules};
 use crate::source::Source;
 use crate::template::Template;
+use crate::text::plain_quotes;
 use crate::vocabulary::Vocabulary;
 
 fn none(what: &str, wrong: &[String]) {
@@ -67,6 +68,34 @@ fn every_pattern_compiles() {
     for file in FILES.iter().filter(|file| file.name == "words") {
         Vocabulary::parse(file.text).unwrap_or_else(|error| panic!("{}/words.toml: {error}", file.folder));
     }
+}
+
+#[test]
+fn no_needle_hides_what_its_pattern_matches() {
+    let mut wrong = Vec::new();
+    let folders: HashSet<&str> = FILES.iter().map(|file| file.folder).collect();
+    for folder in folders {
+        let all: Vec<Rule> =
+            rules().into_iter().filter(|(of, _)| *of == folder).map(|(_, rule)| rule).collect();
+        let said = all.iter().flat_map(|rule| rule.matches.iter().chain(&rule.rejects));
+        let mut texts: Vec<String> = said.map(|message| plain_quotes(message)).collect();
+        for rule in &all {
+            texts.extend(plain_quotes(&rule.example).lines().take(6).map(str::to_owned));
+        }
+        for rule in all {
+            let CompiledRule { messages, .. } = CompiledRule::new(rule.clone()).unwrap();
+            for pattern in &messages {
+                let regex = pattern.get().unwrap();
+                let hidden = |text: &&str| regex.is_match(text) && !pattern.may_match(text);
+                // Each text, and what is behind a place or a class in it.
+                let parts = texts.iter().flat_map(|text| {
+                    text.match_indices(": ").map(|(at, _)| &text[at + 2..]).chain([text.as_str()])
+                });
+                wrong.extend(parts.filter(hidden).map(|text| format!("{}: {text}", rule.id)));
+            }
+        }
+    }
+    none("texts that a pattern matches and its needles do not allow", &wrong);
 }
 
 #[test]
@@ -165,6 +194,9 @@ const KNOWN: &[&str] = &[
     "call_at_column",
     "in_type_position",
     "in_type_position_go",
+    "follows_on_line",
+    "starts_declaration",
+    "open_before",
     "extra_bracket",
     "open_bracket",
     "balanced",

@@ -19,7 +19,7 @@ fn records() -> Vec<Value> {
         let text = fs::read_to_string(file.expect("an entry").path()).expect("UTF-8");
         records.extend(text.lines().map(|line| serde_json::from_str(line).expect("JSON")));
     }
-    assert!(records.len() > 150, "only {} records", records.len());
+    assert!(records.len() > 1000, "only {} records", records.len());
     records
 }
 
@@ -55,7 +55,9 @@ fn a_program_that_does_well_is_left_in_peace() {
     let engine = HintEngine::new();
     for mut record in records() {
         record["exit_code"] = 0.into();
-        record["signal"] = Value::Null;
+        for fact in ["signal", "timed_out", "oom_killed"] {
+            record[fact] = Value::Null;
+        }
         assert!(answer(&engine, &record).is_empty(), "{}", record["id"]);
     }
 }
@@ -67,12 +69,14 @@ fn what_a_program_prints_is_no_error() {
     for mut record in records() {
         if record["phase"] == "run" && record["exit_code"].is_number() {
             let printed = format!("{}\nthat was the log\n", string(&record["stderr"]));
-            record["stderr"] = printed.into();
+            record["stderr"] = printed.clone().into();
             record["exit_code"] = 42.into();
             let hints = answer(&engine, &record);
             let language = string(&record["language"]);
+            let sanitizer = ["Sanitizer: ", "runtime error: "].iter().any(|words| printed.contains(words));
+            let ended = record["timed_out"] == true || record["oom_killed"] == true;
             // Shells pass on any status, and sanitizers may be told one.
-            if language != "bash" {
+            if language != "bash" && !sanitizer && !ended {
                 assert_eq!(hints[0].category, "nonzero-exit", "{}", record["id"]);
             }
         }

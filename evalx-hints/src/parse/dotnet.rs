@@ -4,6 +4,11 @@ use super::{Report, is_library};
 use crate::diagnostic::{Diagnostic, Frame};
 
 pub(super) fn parse(report: &Report<'_>) -> Vec<Diagnostic> {
+    // .NET aborts; Mono exits with 1, in old versions with 255.
+    let may_be = |code: &i32| report.may_have_exited(*code);
+    if report.signal.is_none() && ![1, 134, 255].iter().any(may_be) {
+        return Vec::new();
+    }
     let lines: Vec<&str> = report.stderr.lines().collect();
     let overflow = |line: &&&str| line.starts_with("Stack overflow") || line.contains("Out of memory.");
     if let Some(line) = lines.iter().find(overflow) {

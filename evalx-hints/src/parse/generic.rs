@@ -8,5 +8,5 @@ pub(super) fn parse(report: &Report<'_>) -> Vec<Diagnostic> {
     if !found.is_empty() {
         return found;
     }
-    gnu::parse(&Report { stderr: report.stdout, source_file: report.source_file, ..*report }, "compiler")
+    gnu::parse(&Report { stderr: report.stdout, ..*report }, "compiler")
 }

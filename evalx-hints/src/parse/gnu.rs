@@ -30,7 +30,10 @@ pub(super) fn parse(report: &Report<'_>, tool: &'static str) -> Vec<Diagnostic> 
         } else if let Some(message) =
             line.strip_prefix("clang: error: ").or_else(|| line.strip_prefix("gcc: error: "))
         {
-            found.push(Diagnostic::new("driver", "", message));
+            // What the linker said itself tells more.
+            if !message.starts_with("linker command failed") {
+                found.push(Diagnostic::new("driver", "", message));
+            }
         } else if let Some(last) = found.last_mut() {
             if let Some(code) = snippet(line).filter(|_| last.snippet.is_empty()) {
                 code.clone_into(&mut last.snippet);

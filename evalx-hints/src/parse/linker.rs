@@ -1,12 +1,21 @@
 //! What linkers say: GNU ld, gold, lld.
 
+use std::sync::LazyLock;
+
+use regex::Regex;
+
 use super::Report;
 use super::place::number;
 use crate::diagnostic::Diagnostic;
 
 /// The errors of a linker; what it could not find, and what it found twice.
 pub(super) fn parse(report: &Report<'_>) -> Vec<Diagnostic> {
+    static BEGINS: LazyLock<Option<Regex>> = LazyLock::new(|| {
+        let words: Vec<String> = MESSAGES.iter().map(|words| regex::escape(words)).collect();
+        Regex::new(&words.join("|")).ok()
+    });
     let mut found = Vec::new();
+    let Some(begins) = BEGINS.as_ref() else { return found };
     let mut function = "";
     for line in report.stderr.lines() {
         if let Some(at) = line.find(": in function `").or_else(|| line.find(": in Funktion »")) {
@@ -16,9 +25,7 @@ pub(super) fn parse(report: &Report<'_>) -> Vec<Diagnostic> {
                 .map_or("", |quote| name[quote..].trim_matches(['`', '»', '«', '\'', ':']));
             continue;
         }
-        let Some(message) = MESSAGES.iter().find_map(|words| line.find(words).map(|at| &line[at..])) else {
-            continue;
-        };
+        let Some(message) = begins.find(line).map(|words| &line[words.start()..]) else { continue };
         let mut diagnostic = Diagnostic::new("ld", "", message);
         function.clone_into(&mut diagnostic.function);
         // With debug information: `/box/main.c:4: undefined reference …`.

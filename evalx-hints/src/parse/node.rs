@@ -116,7 +116,9 @@ fn frame(line: &str) -> Option<Frame> {
     let place = place.strip_prefix("file://").unwrap_or(place);
     let place = format!("{place}:");
     let placed = place::read(&place)?;
-    let function = function.trim_start_matches("async ").trim_start_matches("new ");
+    let function = ["async ", "new ", "get ", "set "]
+        .iter()
+        .fold(function, |function, word| function.strip_prefix(word).unwrap_or(function));
     let function = function.split(" [as ").next().unwrap_or(function);
     let function = function.rsplit('.').next().unwrap_or(function);
     let function = if function.contains('<') { "" } else { function };

@@ -8,28 +8,48 @@ use crate::text::base_name;
 const AFTER: &[&str] =
     &["Exception ignored ", "sys:1: ", "object address ", "object refcount ", "object type "];
 
+/// How many lines a message may have where nothing else can have written them.
+const MESSAGE_LINES: usize = 12;
+/// By what a program may write to stderr itself.
+const WRITERS: &[&str] =
+    &["stderr", "traceback", "logging", "warnings", "subprocess", "os.write", "excepthook"];
+
 pub(super) fn parse(report: &Report<'_>) -> Vec<Diagnostic> {
     // Whatever is written there: an exception that nobody caught exits with 1.
     if !report.may_have_exited(1) {
         return Vec::new();
     }
-    let lines: Vec<&str> = report.stderr.lines().map(|line| line.trim_start_matches(['|', '+'])).collect();
+    let lines: Vec<&str> = report.stderr.lines().map(ungrouped).collect();
     traceback(&lines, report).or_else(|| broken_file(&lines)).into_iter().collect()
 }
 
+/// A line without the frame that is drawn around an `ExceptionGroup`.
+fn ungrouped(line: &str) -> &str {
+    let inside = line.trim_start();
+    match inside.strip_prefix("| ").or_else(|| inside.strip_prefix("+ ")) {
+        // The first group counts; those inside of it are its parts.
+        Some(inside) if line.len() - inside.len() <= 4 => inside,
+        _ => line,
+    }
+}
+
 fn traceback(lines: &[&str], report: &Report<'_>) -> Option<Diagnostic> {
-    let last_frame = lines
-        .iter()
-        .rposition(|line| line.starts_with("  File \"") || *line == "Traceback (most recent call last):")?;
+    let last_frame = lines.iter().rposition(|line| {
+        line.starts_with("  File \"") || line.ends_with("Traceback (most recent call last):")
+    })?;
     let end = last_frame + 1 + lines[last_frame + 1..].iter().position(|line| is_exception(line))?;
     let (kind, message) = exception(lines[end]);
-    if !ends_output(&lines[end + 1..], message) {
+    let after = &lines[end + 1..];
+    if !ends_output(after, message) && !(after.len() <= MESSAGE_LINES && report.writes_no_errors(WRITERS)) {
         return None;
     }
     let start = lines[..last_frame].iter().rposition(|line| !line.starts_with(' ')).map_or(0, |at| at + 1);
     let mut diagnostic = Diagnostic::new("python", kind, message);
     lines[end + 1..].iter().take(20).for_each(|line| diagnostic.push_detail(line));
     diagnostic.frames = frames(&lines[start..end]);
+    if let Some(files) = importers(&diagnostic.frames) {
+        diagnostic.push_detail(&format!("imported in turn: {files}"));
+    }
     diagnostic.frames.reverse();
     let syntax = matches!(kind, "SyntaxError" | "IndentationError" | "TabError");
     if syntax {
@@ -89,6 +109,19 @@ fn frames(lines: &[&str]) -> Vec<Frame> {
         }
     }
     frames
+}
+
+/// The learner's files that were importing when it happened, if several.
+fn importers(frames: &[Frame]) -> Option<String> {
+    let mut files: Vec<&str> = Vec::new();
+    for frame in frames {
+        let imports = frame.snippet.starts_with("import ") || frame.snippet.starts_with("from ");
+        let file = base_name(&frame.file);
+        if imports && !is_library(&frame.file) && !files.contains(&file) {
+            files.push(file);
+        }
+    }
+    (files.len() > 1).then(|| files.join(", "))
 }
 
 /// The column of the first caret, counted in the line as it is shown.

@@ -14,8 +14,15 @@ pub(super) fn parse(report: &Report<'_>) -> Vec<Diagnostic> {
 
 /// `main.rb:2:in `foo': undefined method … (NoMethodError)`
 fn exception(lines: &[&str], report: &Report<'_>) -> Option<Diagnostic> {
-    // The last line that is not of its stack.
-    let at = lines.iter().rposition(|line| !line.starts_with('\t') && raised(line).is_some())?;
+    // The last line that is not of its stack; before it stands what it caused.
+    let is_raised = |line: &&str| !line.starts_with('\t') && raised(line).is_some();
+    let mut at = lines.iter().rposition(|line| is_raised(&line))?;
+    while let Some(before) = lines[..at].iter().rposition(|line| !line.starts_with('\t'))
+        && before + 1 < at
+        && is_raised(&&lines[before])
+    {
+        at = before;
+    }
     let (placed, kind, message) = raised(lines[at])?;
     if kind == "SyntaxError" {
         return syntax(&lines[at..]);
@@ -29,6 +36,9 @@ fn exception(lines: &[&str], report: &Report<'_>) -> Option<Diagnostic> {
         snippet: String::new(),
     });
     for line in &lines[at + 1..] {
+        if is_raised(&line) {
+            break;
+        }
         match line.trim_start().strip_prefix("from ").and_then(place::read) {
             Some(placed) => diagnostic.frames.push(Frame {
                 file: placed.file.to_owned(),

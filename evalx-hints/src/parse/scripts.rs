@@ -15,19 +15,24 @@ pub(super) fn parse_perl(report: &Report<'_>) -> Vec<Diagnostic> {
         report.is_own(file).then_some(diagnostic)
     };
     let lines: Vec<&str> = report.stderr.lines().collect();
-    // Of errors in compiling the first counts, of those in running the last.
-    let compiled = lines.iter().any(|line| {
-        line.contains("aborted due to compilation errors") || line.contains("had compilation errors")
-    });
+    // What ends the output counts, since any exit status is possible; of errors
+    // in compiling, which end it together, it is the first.
+    let last = lines.iter().rfind(|line| !line.trim().is_empty()).copied().unwrap_or_default();
+    let compiled = ["aborted due to compilation errors", "had compilation errors", "BEGIN failed--"]
+        .iter()
+        .any(|words| last.contains(words));
     let found = match compiled {
         true => lines.iter().find_map(|line| placed(line)),
-        false => lines.iter().rev().find_map(|line| placed(line)),
+        false => placed(last),
     };
     found.into_iter().collect()
 }
 
 /// `lua: main.lua:3: attempt to call a nil value (global 'prnt')`
 pub(super) fn parse_lua(report: &Report<'_>) -> Vec<Diagnostic> {
+    if !report.may_have_exited(1) {
+        return Vec::new();
+    }
     let found = report.stderr.lines().rev().find_map(|line| {
         let (program, rest) = line
             .split_once(": ")
