@@ -22,6 +22,8 @@ pub struct EngineConfig {
     pub sandbox: Choice,
     /// How many compilers and programs run at once.
     pub steps: NonZeroUsize,
+    /// How many programs people may talk to at once, besides those.
+    pub sessions: usize,
     /// Which control group the native backend uses.
     pub cgroup: evalx::Cgroup,
     /// The languages that are known.
@@ -37,6 +39,7 @@ impl EngineConfig {
         Self {
             sandbox: Choice::Auto,
             steps,
+            sessions: 0,
             cgroup: evalx::Cgroup::default(),
             languages: Languages::builtin(),
             compile_limits: Limits::for_compiling(),
@@ -47,6 +50,13 @@ impl EngineConfig {
     #[must_use]
     pub fn with_sandbox(mut self, sandbox: Choice) -> Self {
         self.sandbox = sandbox;
+        self
+    }
+
+    /// Sets how many programs people may talk to at once.
+    #[must_use]
+    pub const fn with_sessions(mut self, sessions: usize) -> Self {
+        self.sessions = sessions;
         self
     }
 
@@ -82,13 +92,15 @@ impl Engine {
     /// If no backend of the choice is fit; it says why of each.
     pub async fn start(config: EngineConfig) -> Result<Self> {
         // A test with an interactor has two sessions.
-        let sessions = 2 * config.steps.get();
+        let busy = 2 * config.steps.get();
+        let sessions = busy + config.sessions;
         let native = NativeConfig::default()
             .with_slots(sessions)
-            .with_spares(sessions)
+            .with_spares(busy)
             .with_cgroup(config.cgroup.clone())
             .with_discovered_toolchains();
-        let backends = with_isolate(Backends::default(), &native, sessions).with_native(native);
+        let backends = with_docker(with_isolate(Backends::default(), &native, sessions), sessions);
+        let backends = backends.with_native(native);
         let sandbox: DynSandbox = Arc::new(Observed::new(backends.choose(&config.sandbox).await?));
         let toolchains = match Toolchains::probe(Arc::clone(&sandbox), &config.languages).await {
             Ok(toolchains) => Arc::new(toolchains),
@@ -166,5 +178,17 @@ fn with_isolate(backends: Backends, native: &NativeConfig, sessions: usize) -> B
 
 #[cfg(not(feature = "isolate"))]
 fn with_isolate(backends: Backends, _native: &NativeConfig, _sessions: usize) -> Backends {
+    backends
+}
+
+/// The image is that of the facade; as many containers wait as may be needed at once.
+#[cfg(feature = "docker")]
+fn with_docker(backends: Backends, sessions: usize) -> Backends {
+    let image = evalx::Image::new(evalx::DOCKER_IMAGE, sessions.min(2));
+    backends.with_docker(evalx::DockerConfig::new(image).with_sessions(sessions))
+}
+
+#[cfg(not(feature = "docker"))]
+fn with_docker(backends: Backends, _sessions: usize) -> Backends {
     backends
 }

@@ -11,7 +11,7 @@ use axum::http::{HeaderName, StatusCode};
 use axum::middleware::from_fn;
 use axum::routing::get;
 use evalx_core::Languages;
-use evalx_service::{Couriers, Engine, Service};
+use evalx_service::{Couriers, Engine, Seats, Service};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::SetOnce;
 use tower_http::compression::CompressionLayer;
@@ -39,6 +39,9 @@ pub(crate) struct Shared {
     pub(crate) access: Access,
     pub(crate) couriers: Couriers,
     pub(crate) judge0_version: String,
+    pub(crate) seats: Seats,
+    /// Whose pages may have sessions, besides our own.
+    pub(crate) origins: Vec<String>,
     pub(crate) metrics: PrometheusHandle,
     pub(crate) engine: EngineSlot,
 }

@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use evalx_core::Languages;
 use evalx_queue::{Durability, QueueConfig};
-use evalx_service::{Choice, Couriers, Engine, EngineConfig, Queues, Service, Workers};
+use evalx_service::{
+    Choice, Couriers, Engine, EngineConfig, Queues, Seats, Service, SessionRules, Workers,
+};
 use evalx_webhook::{AddressPolicy, CourierConfig, RetryPolicy, Secrets};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -25,7 +27,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::access::Access;
 use crate::app::{App, EngineSlot, Shared, router};
 use crate::measure;
-use crate::settings::{Settings, Webhooks};
+use crate::settings::{Sessions, Settings, Webhooks};
 
 /// How long connections may take to end once nothing more will come of them.
 const LAST_WORDS: Duration = Duration::from_secs(3);
@@ -46,6 +48,7 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
     let service = Service::new(queues.clone());
     let couriers = couriers(&settings.webhooks)?;
     let languages = languages(&settings)?;
+    let seats = seats(&settings.sessions);
     let steps = settings.workers.map_or_else(processors, NonZeroUsize::new);
     let listener = TcpListener::bind(settings.addr).await?;
     announce(&listener)?;
@@ -56,6 +59,8 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
         access: Access::new(&settings.auth_tokens, &settings.admin_tokens),
         couriers: couriers.clone(),
         judge0_version: settings.judge0_version.clone(),
+        seats: seats.clone(),
+        origins: settings.sessions.origins.clone(),
         metrics: metrics.clone(),
         engine: if steps.is_some() { EngineSlot::Here(SetOnce::new()) } else { EngineSlot::Elsewhere },
         caps: settings.caps.clone(),
@@ -79,7 +84,8 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
             let config = EngineConfig::new(steps)
                 .with_sandbox(sandbox(&settings)?)
                 .with_cgroup(settings.cgroup.parse()?)
-                .with_languages(languages);
+                .with_languages(languages)
+                .with_sessions(settings.sessions.sessions);
             tokio::select! {
                 engine = Engine::start(config) => Some(Arc::new(engine.map_err(|error| error.chain())?)),
                 () = &mut stop => return Ok(()),
@@ -106,12 +112,16 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
         ended = &mut serving => ended??,
     }
     service.close();
+    seats.close();
     if let Some(workers) = workers {
         let drained = workers.shutdown().await;
         tracing::info!(finished = drained.finished, handed_back = drained.released, "the workers have ended");
     }
     report_waiting(&service).await;
     service.abandon();
+    if !seats.wait_until_free(LAST_WORDS).await {
+        tracing::warn!("interactive sessions were cut off");
+    }
     connections.cancel();
     if tokio::time::timeout(LAST_WORDS, &mut serving).await.is_err() {
         tracing::warn!("connections were cut off");
@@ -177,6 +187,14 @@ fn sandbox(settings: &Settings) -> Result<Choice, Failure> {
         Some(text) => text.parse()?,
         None => Choice::from_environment().map_err(|error| error.chain())?,
     })
+}
+
+fn seats(settings: &Sessions) -> Seats {
+    let of_a_tenant = settings.tenant_sessions.unwrap_or(settings.sessions);
+    let rules = SessionRules::default()
+        .with_sessions(settings.sessions, of_a_tenant)
+        .with_times(settings.session_time, settings.session_idle);
+    Seats::new(rules)
 }
 
 fn couriers(settings: &Webhooks) -> Result<Couriers, Failure> {

@@ -65,6 +65,8 @@ pub(crate) struct Settings {
     pub(crate) queueing: Queueing,
     #[command(flatten)]
     pub(crate) webhooks: Webhooks,
+    #[command(flatten)]
+    pub(crate) sessions: Sessions,
     /// The version that Judge0's API announces: 1.13.1 or 1.14.0.
     #[arg(long, env = "EVALX_JUDGE0_VERSION", value_name = "VERSION", default_value = "1.13.1",
           value_parser = ["1.13.1", "1.14.0"])]
@@ -126,6 +128,27 @@ pub(crate) struct Queueing {
     /// How long running programs may go on when the server is to end.
     #[arg(long, env = "EVALX_DRAIN", value_name = "TIME", value_parser = parse_time, default_value = "20s")]
     pub(crate) drain: Duration,
+}
+
+/// What interactive sessions may take.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Interactive sessions")]
+pub(crate) struct Sessions {
+    /// Sessions at once; 0 allows none.
+    #[arg(long, env = "EVALX_SESSIONS", value_name = "COUNT", default_value = "8")]
+    pub(crate) sessions: usize,
+    /// Sessions of one auth token at once; as many as of all, if not given.
+    #[arg(long, env = "EVALX_TENANT_SESSIONS", value_name = "COUNT")]
+    pub(crate) tenant_sessions: Option<usize>,
+    /// The longest time from the start of a program to its end.
+    #[arg(long, env = "EVALX_SESSION_TIME", value_name = "TIME", value_parser = parse_time, default_value = "10m")]
+    pub(crate) session_time: Duration,
+    /// How long a session may be silent.
+    #[arg(long, env = "EVALX_SESSION_IDLE", value_name = "TIME", value_parser = parse_time, default_value = "60s")]
+    pub(crate) session_idle: Duration,
+    /// Origins of pages that may have sessions, besides this server's own: `https://…`, or `*`.
+    #[arg(long, env = "EVALX_ORIGINS", value_name = "LIST", value_delimiter = ',')]
+    pub(crate) origins: Vec<String>,
 }
 
 /// How others are told of results.
