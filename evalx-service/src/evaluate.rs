@@ -6,6 +6,7 @@ use evalx_core::{
 };
 use evalx_queue::{Claimed, Handler, JobContext, Outcome};
 use serde::{Deserialize, Serialize};
+use tracing::Instrument;
 
 use crate::job::{Answer, Job};
 use crate::notice::Notices;
@@ -129,7 +130,9 @@ impl Handler for EvaluationHandler {
                 return Outcome::retry(error.chain());
             }
         }
-        let outcome = Box::pin(self.answer(&job, last_attempt, &context)).await;
+        // Without the id: who knows it may read the result.
+        let span = tracing::info_span!("job", language = job.submission.code.language, claimed.attempt);
+        let outcome = Box::pin(self.answer(&job, last_attempt, &context)).instrument(span).await;
         let ends = match &outcome {
             Outcome::Retry { .. } => last_attempt == LastAttempt::Yes,
             _ => true,

@@ -15,11 +15,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use evalx_core::{
-    CompileReport, Control, ControlReceiver, ControlSender, Hint, OutputStream, Phase, Result, Session, Stdin,
-    Stdio, Step, StepIo, StepReport, Submission, TerminalSize, controls,
+    CompileReport, Control, ControlReceiver, ControlSender, Hint, OutputStream, Phase, Result, Session,
+    Stdin, Stdio, Step, StepIo, StepReport, Submission, TerminalSize, controls,
 };
 use futures_util::FutureExt;
-use tokio::io::{AsyncWriteExt, ReadHalf, SimplexStream, WriteHalf, simplex};
+use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -125,7 +125,7 @@ impl Activity {
 /// Nothing here waits, so that whoever types can always say that it should end.
 #[derive(Debug)]
 pub struct Typist {
-    stdin: Option<WriteHalf<SimplexStream>>,
+    stdin: Option<DuplexStream>,
     controls: mpsc::Sender<Control>,
     activity: Activity,
 }
@@ -176,7 +176,7 @@ impl Typist {
 pub struct Sitting {
     seat: Seat,
     interactive: Interactive,
-    stdin: ReadHalf<SimplexStream>,
+    stdin: DuplexStream,
     controls: mpsc::Receiver<Control>,
     activity: Activity,
     said: mpsc::Sender<Said>,
@@ -201,7 +201,7 @@ impl Interactive {
     #[must_use]
     pub fn sit(self, seat: Seat) -> (Typist, Sitting, mpsc::Receiver<Said>) {
         let unread = usize::try_from(seat.rules().unread.as_u64()).unwrap_or(usize::MAX);
-        let (reader, writer) = simplex(unread);
+        let (writer, reader) = duplex(unread);
         let (control, controls) = mpsc::channel(CONTROLS);
         let (said, words) = mpsc::channel(PIECES);
         let activity = Activity(Arc::new(Mutex::new(Instant::now())));

@@ -15,9 +15,9 @@ use std::time::Duration;
 use evalx_core::Languages;
 use evalx_queue::{Durability, QueueConfig};
 use evalx_service::{
-    Choice, Couriers, Engine, EngineConfig, Queues, Seats, Service, SessionRules, Workers,
+    Couriers, Engine, EngineConfig, Queues, Seats, Service, SessionRules, Workers, languages_with,
+    sandbox_choice,
 };
-use evalx_webhook::{AddressPolicy, CourierConfig, RetryPolicy, Secrets};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::SetOnce;
@@ -27,7 +27,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::access::Access;
 use crate::app::{App, EngineSlot, Shared, router};
 use crate::measure;
-use crate::settings::{Sessions, Settings, Webhooks};
+use crate::settings::{Sessions, Settings};
 
 /// How long connections may take to end once nothing more will come of them.
 const LAST_WORDS: Duration = Duration::from_secs(3);
@@ -42,11 +42,16 @@ pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// What is wrong with the settings, or with the machine.
 pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
     let stop = stop_signal()?;
+    let sandbox = sandbox_choice(settings.sandbox.as_deref())?;
     let metrics = measure::install()?;
     let queues =
         Queues::open(&settings.queue, queue_config(&settings)).await.map_err(|error| error.chain())?;
     let service = Service::new(queues.clone());
-    let couriers = couriers(&settings.webhooks)?;
+    let couriers = Couriers::from_settings(
+        settings.webhooks.webhook_secret.as_deref(),
+        settings.webhooks.webhook_allow_private,
+        settings.webhooks.webhook_retries,
+    )?;
     let languages = languages(&settings)?;
     let seats = seats(&settings.sessions);
     let steps = settings.workers.map_or_else(processors, NonZeroUsize::new);
@@ -82,7 +87,7 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
         None => None,
         Some(steps) => {
             let config = EngineConfig::new(steps)
-                .with_sandbox(sandbox(&settings)?)
+                .with_sandbox(sandbox)
                 .with_cgroup(settings.cgroup.parse()?)
                 .with_languages(languages)
                 .with_sessions(settings.sessions.sessions);
@@ -182,13 +187,6 @@ fn queue_config(settings: &Settings) -> QueueConfig {
         .with_idempotency_ttl(settings.queueing.result_ttl)
 }
 
-fn sandbox(settings: &Settings) -> Result<Choice, Failure> {
-    Ok(match &settings.sandbox {
-        Some(text) => text.parse()?,
-        None => Choice::from_environment().map_err(|error| error.chain())?,
-    })
-}
-
 fn seats(settings: &Sessions) -> Seats {
     let of_a_tenant = settings.tenant_sessions.unwrap_or(settings.sessions);
     let rules = SessionRules::default()
@@ -197,26 +195,8 @@ fn seats(settings: &Sessions) -> Seats {
     Seats::new(rules)
 }
 
-fn couriers(settings: &Webhooks) -> Result<Couriers, Failure> {
-    let addresses =
-        if settings.webhook_allow_private { AddressPolicy::AllowPrivate } else { AddressPolicy::default() };
-    let secrets: Secrets = match settings.webhook_secret.as_deref().filter(|text| !text.is_empty()) {
-        Some(text) => text.parse().map_err(|error| format!("the webhook secret is of no use: {error}"))?,
-        None => Secrets::default(),
-    };
-    let config = CourierConfig::default()
-        .with_addresses(addresses)
-        .with_retries(RetryPolicy::default().with_retries(settings.webhook_retries));
-    Ok(Couriers::new(config, secrets)?)
-}
-
 fn languages(settings: &Settings) -> Result<Languages, Failure> {
-    let mut languages = Languages::builtin();
-    if let Some(path) = &settings.languages {
-        let at = |why: String| format!("{}: {why}", path.display());
-        let text = std::fs::read_to_string(path).map_err(|error| at(error.to_string()))?;
-        languages = languages.with_toml(&text).map_err(|error| at(error.chain()))?;
-    }
+    let languages = languages_with(settings.languages.as_deref())?;
     if settings.only_languages.is_empty() {
         return Ok(languages);
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
 use evalx_core::ByteSize;
+use evalx_service::parse_time;
 
 /// A judge over HTTP: runs programs of users in a sandbox, and says how they did.
 ///
@@ -168,6 +169,11 @@ pub(crate) struct Webhooks {
 }
 
 impl Settings {
+    /// Ends the process as a wrong setting does.
+    pub(crate) fn refuse(why: impl std::fmt::Display) -> ! {
+        Self::command().error(clap::error::ErrorKind::InvalidValue, why).exit()
+    }
+
     /// Reads the command line, the environment, and the file that they name.
     ///
     /// # Errors
@@ -223,42 +229,11 @@ fn plain(value: &toml::Value) -> Option<String> {
     }
 }
 
-/// Reads a time as people write it: `500ms`, `10s`, `2m`, `24h`, `7d`, or seconds.
-pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
-    let refuse = || format!("`{}` is no time: write 500ms, 10s, 2m, 24h or 7d", text.escape_default());
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let seconds = match &text[digits.len()..] {
-        "ms" => 0.001,
-        "" | "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        "d" => 86_400.0,
-        _ => return Err(refuse()),
-    };
-    // `parse` alone would take `inf`, `1e9` and `+1` too.
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
-        return Err(refuse());
-    }
-    let number: f64 = digits.parse().map_err(|_| refuse())?;
-    Duration::try_from_secs_f64(number * seconds).map_err(|_| refuse())
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write;
 
     use super::*;
-
-    #[test]
-    fn times_are_read_as_people_write_them() {
-        for (text, seconds) in [("500ms", 0.5), ("10s", 10.0), ("1.5", 1.5), ("2m", 120.0), ("1d", 86_400.0)]
-        {
-            assert_eq!(parse_time(text).unwrap().as_secs_f64(), seconds, "{text}");
-        }
-        for text in ["", "s", "-1s", "1e9s", "inf", "1x", "1.2.3s", "99999999999999999999d"] {
-            assert!(parse_time(text).is_err(), "{text}");
-        }
-    }
 
     fn file(text: &str) -> tempfile::NamedTempFile {
         let mut file = tempfile::NamedTempFile::new().unwrap();

@@ -130,7 +130,9 @@ pub(crate) fn what_is_said_wrong_ends_it_by_name(server: &Server) {
 }
 
 pub(crate) fn who_leaves_leaves_no_process(server: &Server) {
-    for (number, source) in ["while True: pass", "input()", "while True: print('x' * 1000)"].iter().enumerate() {
+    for (number, source) in
+        ["while True: pass", "input()", "while True: print('x' * 1000)"].iter().enumerate()
+    {
         let mark = format!("mark-{}-{number}", std::process::id());
         let mut program = python(source);
         program["arguments"] = json!([mark]);

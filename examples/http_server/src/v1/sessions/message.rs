@@ -108,7 +108,8 @@ fn read(mut fields: Fields, wrong: &mut Wrong) -> Option<Heard> {
             match name.parse() {
                 Ok(signal) => Some(Heard::Control(Control::Signal(signal))),
                 Err(_) => {
-                    wrong.note(fields.at("signal"), "there is no such signal: SIGINT, SIGTERM, … are allowed");
+                    wrong
+                        .note(fields.at("signal"), "there is no such signal: SIGINT, SIGTERM, … are allowed");
                     None
                 }
             }
@@ -148,7 +149,10 @@ pub(super) fn size(fields: &mut Fields, wrong: &mut Wrong) -> Option<TerminalSiz
     let mut count = |name| {
         let count = fields.integer(name, 1..=LARGEST, wrong);
         if count.is_none() && wrong.is_empty() {
-            wrong.note(fields.at(name), format!("it is missing: a whole number from 1 to {LARGEST} is expected"));
+            wrong.note(
+                fields.at(name),
+                format!("it is missing: a whole number from 1 to {LARGEST} is expected"),
+            );
         }
         count.and_then(|count| u16::try_from(count).ok())
     };

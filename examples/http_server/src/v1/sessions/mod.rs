@@ -115,7 +115,9 @@ mod tests {
         };
         assert!(may(None, &[]));
         assert!(may(Some("http://judge.example:3000"), &[]));
-        for foreign in ["http://judge.example", "http://evil.example", "null", "http://judge.example:3000.evil"] {
+        for foreign in
+            ["http://judge.example", "http://evil.example", "null", "http://judge.example:3000.evil"]
+        {
             assert!(!may(Some(foreign), &["https://school.example/"]), "{foreign}");
         }
         assert!(may(Some("https://school.example"), &["https://school.example/"]));

@@ -84,7 +84,9 @@ async fn talk(
     let SessionEnd { report, reason, hints, backend, .. } = end;
     let report = report.map(|report| Box::new(ReportDocument::new(&report, b"", b"", &backend)));
     let hint = hints.first().map(hint_text);
-    mouth.say(&Spoken::Finished { report, reason: reason.map(EndReason::as_str), hint, hints: &hints }).await?;
+    mouth
+        .say(&Spoken::Finished { report, reason: reason.map(EndReason::as_str), hint, hints: &hints })
+        .await?;
     Ok(reason)
 }
 
@@ -218,7 +220,9 @@ impl Mouth {
     async fn output(&mut self, stream: &'static str, piece: Option<Piece>) -> Result<(), Stop> {
         match piece {
             None => Ok(()),
-            Some(Piece::Text(text)) => self.say(&Spoken::Output { stream, text: Some(&text), base64: None }).await,
+            Some(Piece::Text(text)) => {
+                self.say(&Spoken::Output { stream, text: Some(&text), base64: None }).await
+            }
             Some(Piece::Bytes(bytes)) => {
                 let base64 = Some(STANDARD.encode(bytes));
                 self.say(&Spoken::Output { stream, text: None, base64 }).await

@@ -24,7 +24,12 @@ pub(super) fn read(app: &App, rules: &SessionRules, text: &str) -> Result<Intera
     }
 }
 
-fn interactive(app: &App, rules: &SessionRules, mut fields: Fields, wrong: &mut Wrong) -> Option<Interactive> {
+fn interactive(
+    app: &App,
+    rules: &SessionRules,
+    mut fields: Fields,
+    wrong: &mut Wrong,
+) -> Option<Interactive> {
     if fields.required("type", wrong).is_some_and(|kind| kind != "start") {
         wrong.note(fields.at("type"), "the first message must be `start`");
     }
