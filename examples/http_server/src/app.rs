@@ -39,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) access: Access,
     pub(crate) couriers: Couriers,
     pub(crate) judge0_version: String,
+    pub(crate) judge0: judge0::Judge0,
+    pub(crate) statistics: judge0::Statistics,
     pub(crate) seats: Seats,
     /// Whose pages may have sessions, besides our own.
     pub(crate) origins: Vec<String>,

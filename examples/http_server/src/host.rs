@@ -26,8 +26,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::access::Access;
 use crate::app::{App, EngineSlot, Shared, router};
-use crate::measure;
 use crate::settings::{Sessions, Settings};
+use crate::{judge0, measure};
 
 /// How long connections may take to end once nothing more will come of them.
 const LAST_WORDS: Duration = Duration::from_secs(3);
@@ -43,6 +43,9 @@ pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
     let stop = stop_signal()?;
     let sandbox = sandbox_choice(settings.sandbox.as_deref())?;
+    for name in judge0::without_effect(|name| std::env::var_os(name)) {
+        tracing::warn!(name, "a variable of judge0.conf has no effect here");
+    }
     let metrics = measure::install()?;
     let queues =
         Queues::open(&settings.queue, queue_config(&settings)).await.map_err(|error| error.chain())?;
@@ -64,6 +67,8 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
         access: Access::new(&settings.auth_tokens, &settings.admin_tokens),
         couriers: couriers.clone(),
         judge0_version: settings.judge0_version.clone(),
+        judge0: settings.judge0.clone(),
+        statistics: judge0::Statistics::default(),
         seats: seats.clone(),
         origins: settings.sessions.origins.clone(),
         metrics: metrics.clone(),

@@ -11,6 +11,8 @@ use clap::{CommandFactory, FromArgMatches, Parser};
 use evalx_core::ByteSize;
 use evalx_service::parse_time;
 
+use crate::judge0::{self, Judge0};
+
 /// A judge over HTTP: runs programs of users in a sandbox, and says how they did.
 ///
 /// Without any setting it needs nothing else: programs run in a sandbox of
@@ -72,6 +74,8 @@ pub(crate) struct Settings {
     #[arg(long, env = "EVALX_JUDGE0_VERSION", value_name = "VERSION", default_value = "1.13.1",
           value_parser = ["1.13.1", "1.14.0"])]
     pub(crate) judge0_version: String,
+    #[command(flatten)]
+    pub(crate) judge0: Judge0,
 }
 
 /// The most that a submission may ask for, in either API.
@@ -182,15 +186,28 @@ impl Settings {
     pub(crate) fn read() -> Result<Self, clap::Error> {
         let arguments: Vec<OsString> = std::env::args_os().collect();
         let first = Self::try_parse_from(&arguments)?;
-        let Some(file) = &first.config else { return Ok(first) };
-        let from_file = arguments_of(file, |name| std::env::var_os(name).is_some())
-            .map_err(|why| Self::command().error(clap::error::ErrorKind::InvalidValue, why))?;
-        // What comes later wins: the file before the command line. What the
-        // environment has is not taken from the file.
+        let wrong = |why| Self::command().error(clap::error::ErrorKind::InvalidValue, why);
+        let is_set = |name: &str| std::env::var_os(name).is_some();
+        let from_file = match &first.config {
+            Some(file) => arguments_of(file, is_set).map_err(wrong)?,
+            None => Vec::new(),
+        };
+        let has_own = |option: &str| variable_of(option).is_some_and(|name| is_set(&name));
+        let from_judge0 = judge0::arguments(|name| std::env::var_os(name), has_own).map_err(wrong)?;
+        // What comes later wins: the file, judge0.conf, the command line. What
+        // the environment has under its own name is taken from neither.
         let program = arguments.first().cloned().unwrap_or_default();
-        let all = std::iter::once(program).chain(from_file).chain(arguments.into_iter().skip(1));
+        let others = from_file.into_iter().chain(from_judge0);
+        let all = std::iter::once(program).chain(others).chain(arguments.into_iter().skip(1));
         Self::from_arg_matches(&Self::command().try_get_matches_from(all)?)
     }
+}
+
+/// The variable of an option.
+fn variable_of(option: &str) -> Option<String> {
+    let command = Settings::command();
+    let known = command.get_arguments().find(|argument| argument.get_long() == Some(option))?;
+    Some(known.get_env()?.to_str()?.to_owned())
 }
 
 /// The options that a TOML file sets, as they would stand on the command line.

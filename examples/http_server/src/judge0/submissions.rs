@@ -17,8 +17,6 @@ use super::parameters::Parameters;
 use super::{Authorized, Client, Flavour, request};
 use crate::app::App;
 
-/// The most submissions of one request.
-pub(super) const MOST_OF_A_BATCH: usize = 20;
 /// How long `wait=true` waits.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 /// How deep a listing goes.
@@ -107,7 +105,7 @@ pub(super) async fn create_batch(
         Some(Value::Array(list)) => list.clone(),
         _ => Vec::new(),
     };
-    check_batch(submissions.len())?;
+    check_batch(&app, submissions.len())?;
     let read: Vec<_> = submissions
         .into_iter()
         .map(|value| request::order(&app, flavour, &tenant.0, &Parameters::of_value(value), base64))
@@ -156,7 +154,7 @@ pub(super) async fn find_batch(
     let header = headers.get("tokens").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let tokens = parameters.text("tokens").or(header).unwrap_or_default();
     let tokens: Vec<&str> = tokens.split(',').map(str::trim).filter(|token| !token.is_empty()).collect();
-    check_batch(tokens.len())?;
+    check_batch(&app, tokens.len())?;
     let mut submissions = Vec::with_capacity(tokens.len());
     for token in tokens {
         submissions.push(match found(&app, &tenant.0, token).await? {
@@ -249,12 +247,13 @@ async fn found(app: &App, tenant: &str, token: &str) -> Result<Option<JobView>, 
     Ok(app.service.find(tenant, id).await?)
 }
 
-fn check_batch(count: usize) -> Result<(), Refusal> {
+fn check_batch(app: &App, count: usize) -> Result<(), Refusal> {
+    let most = app.judge0.max_submission_batch_size;
     match count {
         0 => Err(Refusal::Bad("there should be at least one submission in a batch".to_owned())),
-        1..=MOST_OF_A_BATCH => Ok(()),
+        count if count <= most => Ok(()),
         _ => Err(Refusal::Bad(format!(
-            "number of submissions in a batch should be less than or equal to {MOST_OF_A_BATCH}"
+            "number of submissions in a batch should be less than or equal to {most}"
         ))),
     }
 }
