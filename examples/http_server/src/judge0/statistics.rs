@@ -20,7 +20,7 @@ use crate::app::App;
 /// How long one count serves.
 const FRESH: Duration = Duration::from_secs(600);
 /// The most submissions in one state that are looked at, the latest.
-const MOST: u64 = 10_000;
+const MOST: u64 = 5_000;
 /// How far back days are counted one by one.
 const DAYS: u64 = 30;
 const DAY: u64 = 24 * 60 * 60 * 1000;
@@ -48,7 +48,10 @@ pub(super) async fn statistics(
         let mut offset = 0;
         while offset < MOST {
             let page = app.service.list(state, offset, ListQuery::MOST).await?;
-            page.jobs.iter().filter(|job| job.tenant == key.0).for_each(|job| counts.add(job));
+            for job in page.jobs.into_iter().filter(|job| job.tenant == key.0) {
+                // A page of the queue has no results.
+                counts.add(&app.service.find(&key.0, job.id).await?.unwrap_or(job));
+            }
             offset += ListQuery::MOST;
             if offset >= page.total {
                 break;

@@ -226,7 +226,9 @@ pub(super) async fn list(
     let skipped = usize::try_from((page - 1) * per_page).unwrap_or(usize::MAX);
     let mut submissions = Vec::new();
     for job in jobs.iter().skip(skipped).take(usize::try_from(per_page).unwrap_or(usize::MAX)) {
-        let shown = view.show(&app, job).await?;
+        // A page of the queue has no results.
+        let Some(job) = app.service.find(&job.tenant, job.id).await? else { continue };
+        let shown = view.show(&app, &job).await?;
         submissions.push(shown.map_err(|NotUtf8| Refusal::Bad(NONE_UTF8.to_owned()))?);
     }
     let pages = total.div_ceil(per_page);

@@ -110,6 +110,7 @@ pub(crate) struct LimitsRequest {
 #[derive(ToSchema)]
 pub(crate) struct BatchRequest {
     /// The submissions.
+    #[schema(min_items = 1)]
     submissions: Vec<SubmissionRequest>,
 }
 
