@@ -4,6 +4,7 @@
 //! An application calls it; a library never does.
 
 use std::fmt;
+use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -52,9 +53,11 @@ impl Log {
                 .map_err(|error| wrong(&format_args!("{FILTER} says nothing that is understood: {error}")))?,
             _ => EnvFilter::new("info"),
         };
+        // A file, or whatever collects logs, wants none.
+        let colours = std::io::stderr().is_terminal();
         let registry = tracing_subscriber::registry()
             .with(filter)
-            .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr));
+            .with(tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(std::io::stderr));
         #[cfg(feature = "otel")]
         {
             let spans = spans::Spans::from_environment(process)?;

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 mod client;
+mod ending;
 mod evaluating;
 mod refusing;
 mod server;
@@ -141,9 +142,16 @@ fn main() -> ExitCode {
         refusing::who_waits_at_the_end_is_told_so,
     ];
     trials.push(Trial::ignorable_test("a_killed_worker_loses_nothing", over_redis));
-    trials.push(Trial::ignorable_test("who_sits_at_the_end_is_told_so", || {
-        native(sessions::who_sits_at_the_end_is_told_so())
-    }));
+    let own: &[(&str, fn() -> Result<(), String>)] = &[
+        ("who_sits_at_the_end_is_told_so", sessions::who_sits_at_the_end_is_told_so),
+        ("nothing_secret_is_logged", ending::nothing_secret_is_logged),
+        ("a_server_ends_in_time_under_load", ending::a_server_ends_in_time_under_load),
+        #[cfg(feature = "otel")]
+        ("a_collector_gets_spans", ending::a_collector_gets_spans),
+    ];
+    for (name, run) in own {
+        trials.push(Trial::ignorable_test(*name, || native(run())));
+    }
     let conclusion = libtest_mimic::run(&arguments, trials);
     // Ends the server before the process does.
     for shared in [shared, strict] {

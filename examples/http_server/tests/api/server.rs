@@ -23,12 +23,18 @@ pub(crate) struct Server {
 impl Server {
     /// Starts one with these settings, and waits until it listens.
     pub(crate) fn start(settings: &[(&str, &str)]) -> Result<Self, String> {
+        Self::start_with(settings, Stdio::inherit())
+    }
+
+    /// The same, with its log there.
+    pub(crate) fn start_with(settings: &[(&str, &str)], stderr: Stdio) -> Result<Self, String> {
         let mut process = Command::new(env!("CARGO_BIN_EXE_http_server"))
             .env("EVALX_ADDR", "127.0.0.1:0")
             .env("EVALX_LOG", "error")
             .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .stderr(stderr)
             .spawn()
             .map_err(|error| error.to_string())?;
         let mut line = String::new();
