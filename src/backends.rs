@@ -23,7 +23,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(30);
 
 /// The image of `docker` as it comes; `examples/images/make.sh` makes it.
 #[cfg(feature = "docker")]
-const DOCKER_IMAGE: &str = "evalx/base";
+pub const DOCKER_IMAGE: &str = "evalx/base";
 
 /// A future of a backend that was started.
 pub type Starting = Pin<Box<dyn Future<Output = Result<DynSandbox>> + Send>>;

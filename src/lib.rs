@@ -52,6 +52,8 @@ mod backends;
 mod choice;
 mod deferred;
 
+#[cfg(feature = "docker")]
+pub use backends::DOCKER_IMAGE;
 pub use backends::{Backends, Starting};
 pub use choice::Choice;
 

@@ -58,8 +58,9 @@ impl Prepared {
         Some(program)
     }
 
-    /// What explains a failure in `phase`.
-    pub(crate) fn hints(
+    /// What explains a failure in `phase`, as `evaluator` has it explained.
+    #[must_use]
+    pub fn hints(
         &self,
         evaluator: &Evaluator,
         phase: Phase,

@@ -21,7 +21,7 @@ const FIND_ABSENT: &str = r#"for name; do command -v -- "$name" >/dev/null || ec
 pub enum Toolchain {
     /// It is there.
     Available {
-        /// Its version: `12.2.0`.
+        /// Its version: `12.2.0`; empty if it was not asked, or does not say.
         version: String,
         /// The line in which it says so.
         banner: String,
@@ -36,13 +36,18 @@ pub enum Toolchain {
 }
 
 impl Toolchain {
-    /// Its version, if it is there.
+    /// Its version, if it is there and has said it.
     #[must_use]
     pub fn version(&self) -> Option<&str> {
         match self {
-            Self::Available { version, .. } => Some(version),
-            Self::Absent { .. } => None,
+            Self::Available { version, .. } if !version.is_empty() => Some(version),
+            Self::Available { .. } | Self::Absent { .. } => None,
         }
+    }
+
+    /// It is there, and has said nothing.
+    const fn silent() -> Self {
+        Self::Available { version: String::new(), banner: String::new() }
     }
 }
 
@@ -69,7 +74,8 @@ pub struct Toolchains(BTreeMap<String, Toolchain>);
 
 impl Toolchains {
     /// Looks for the toolchain of every language, each in a session of its
-    /// own, labelled with the language.
+    /// own, labelled with the language, and asks each for its version. That
+    /// takes as long as they need to start: some of them seconds.
     ///
     /// # Errors
     ///
@@ -80,6 +86,25 @@ impl Toolchains {
     ///
     /// Dropping the future kills the probes that run.
     pub async fn probe(sandbox: DynSandbox, languages: &Languages) -> Result<Self> {
+        Self::each(sandbox, languages, Depth::Version).await
+    }
+
+    /// As [`probe`](Self::probe), but starts none of them: whether their
+    /// programs are there takes milliseconds. No version is known then, and
+    /// one that is broken counts as available.
+    ///
+    /// # Errors
+    ///
+    /// As [`probe`](Self::probe).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`probe`](Self::probe).
+    pub async fn find(sandbox: DynSandbox, languages: &Languages) -> Result<Self> {
+        Self::each(sandbox, languages, Depth::Presence).await
+    }
+
+    async fn each(sandbox: DynSandbox, languages: &Languages, depth: Depth) -> Result<Self> {
         let mut found = BTreeMap::new();
         let mut probes = JoinSet::new();
         for language in languages.iter() {
@@ -88,7 +113,7 @@ impl Toolchains {
             }
             let (sandbox, language) = (Arc::clone(&sandbox), Arc::clone(language));
             probes.spawn(async move {
-                let toolchain = probe(&sandbox, &language).await?;
+                let toolchain = probe(&sandbox, &language, depth).await?;
                 Ok((language.id.clone(), toolchain))
             });
         }
@@ -104,10 +129,26 @@ impl Toolchains {
         self.0.get(id)
     }
 
+    /// These, with what `newer` says of some of them.
+    #[must_use]
+    pub fn updated(mut self, newer: Self) -> Self {
+        self.0.extend(newer.0);
+        self
+    }
+
     /// All of them, by the language's id.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Toolchain)> {
         self.0.iter().map(|(id, toolchain)| (id.as_str(), toolchain))
     }
+}
+
+/// How far a probe goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    /// Whether the programs are there.
+    Presence,
+    /// And what version they say they are.
+    Version,
 }
 
 /// Awaits one probe.
@@ -123,7 +164,7 @@ async fn collect(
     Ok(())
 }
 
-async fn probe(sandbox: &DynSandbox, language: &Language) -> Result<Toolchain> {
+async fn probe(sandbox: &DynSandbox, language: &Language, depth: Depth) -> Result<Toolchain> {
     let absent = |reason: String| Ok(Toolchain::Absent { reason, install: language.install_hint() });
     let spec = SessionSpec::new(Limits::for_compiling()).with_label(&language.id);
 
@@ -134,6 +175,9 @@ async fn probe(sandbox: &DynSandbox, language: &Language) -> Result<Toolchain> {
     let missing = String::from_utf8_lossy(&missing.stdout).split_whitespace().collect::<Vec<_>>().join(", ");
     if !missing.is_empty() {
         return absent(format!("not found: {missing}"));
+    }
+    if depth == Depth::Presence {
+        return Ok(Toolchain::silent());
     }
 
     let Some((program, arguments)) = language.version.split_first() else {
@@ -151,9 +195,7 @@ async fn probe(sandbox: &DynSandbox, language: &Language) -> Result<Toolchain> {
     if !said.report.outcome.is_success() {
         return absent(format!("`{}` {}", language.version.join(" "), said.report.outcome));
     }
-    Ok(version(&said.stdout)
-        .or_else(|| version(&said.stderr))
-        .unwrap_or(Toolchain::Available { version: String::new(), banner: String::new() }))
+    Ok(version(&said.stdout).or_else(|| version(&said.stderr)).unwrap_or(Toolchain::silent()))
 }
 
 /// The version in what a toolchain printed: the first number with a point, or

@@ -147,6 +147,16 @@ async fn toolchains_are_found_or_named() {
     assert!(fake.most_running_steps() <= 4);
     assert_eq!(fake.open_sessions(), 0);
 
+    // Only looked for, what fails when it is started counts as there.
+    let seen = Toolchains::find(Arc::new(fake.clone()), &Languages::builtin()).await.unwrap();
+    assert_eq!(seen.iter().count(), found.iter().count());
+    assert!(matches!(seen.get("haskell"), Some(Toolchain::Absent { .. })));
+    assert!(matches!(seen.get("ruby"), Some(Toolchain::Available { .. })));
+    assert_eq!(seen.get("c").and_then(Toolchain::version), None);
+    let updated = seen.updated(found);
+    assert_eq!(updated.get("c").and_then(Toolchain::version), Some("12.2.0"));
+    assert!(matches!(updated.get("ruby"), Some(Toolchain::Absent { .. })));
+
     fake.fail_open(unavailable());
     assert!(Toolchains::probe(Arc::new(fake), &Languages::builtin()).await.unwrap_err().is_retryable());
 }

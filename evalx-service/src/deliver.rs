@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use evalx_queue::{Claimed, DynQueue, Event, Handler, JobContext, Outcome, QueueExt};
-use evalx_webhook::{Attempt, ConfigError, Courier, CourierConfig, Delivery, DeliveryId, Secrets};
+use evalx_webhook::{
+    AddressPolicy, Attempt, ConfigError, Courier, CourierConfig, Delivery, DeliveryId, RetryPolicy, Secrets,
+};
 
 use crate::document::SubmissionDocument;
 use crate::job::NotifyForm;
@@ -41,6 +43,27 @@ impl Couriers {
             judge0: Arc::new(Courier::new(judge0)?),
             secrets: Arc::new(secrets),
         })
+    }
+
+    /// As operators write it: a secret as `whsec_…`, or several with commas;
+    /// whether loopback and private addresses are allowed; how often a failed
+    /// delivery is tried again.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the secret, or with the machine.
+    pub fn from_settings(secret: Option<&str>, allow_private: bool, retries: u32) -> Result<Self, String> {
+        let addresses = if allow_private { AddressPolicy::AllowPrivate } else { AddressPolicy::default() };
+        let secrets: Secrets = match secret.filter(|text| !text.is_empty()) {
+            Some(text) => {
+                text.parse().map_err(|error| format!("the webhook secret is of no use: {error}"))?
+            }
+            None => Secrets::default(),
+        };
+        let config = CourierConfig::default()
+            .with_addresses(addresses)
+            .with_retries(RetryPolicy::default().with_retries(retries));
+        Self::new(config, secrets).map_err(|error| error.to_string())
     }
 
     /// The courier for this form of telling.

@@ -1,7 +1,7 @@
 //! [`Engine`]: the sandbox of a worker, what it found there, and the evaluator.
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use evalx::{Backends, Choice, NativeConfig};
 use evalx_core::{
@@ -9,6 +9,7 @@ use evalx_core::{
     Toolchain, Toolchains,
 };
 use evalx_hints::HintEngine;
+use tokio_util::task::AbortOnDropHandle;
 
 /// How much output of one submission is kept. The JSON of the worst bytes has
 /// six for each, and fits into a result of the queue.
@@ -22,6 +23,8 @@ pub struct EngineConfig {
     pub sandbox: Choice,
     /// How many compilers and programs run at once.
     pub steps: NonZeroUsize,
+    /// How many programs people may talk to at once, besides those.
+    pub sessions: usize,
     /// Which control group the native backend uses.
     pub cgroup: evalx::Cgroup,
     /// The languages that are known.
@@ -37,6 +40,7 @@ impl EngineConfig {
         Self {
             sandbox: Choice::Auto,
             steps,
+            sessions: 0,
             cgroup: evalx::Cgroup::default(),
             languages: Languages::builtin(),
             compile_limits: Limits::for_compiling(),
@@ -47,6 +51,13 @@ impl EngineConfig {
     #[must_use]
     pub fn with_sandbox(mut self, sandbox: Choice) -> Self {
         self.sandbox = sandbox;
+        self
+    }
+
+    /// Sets how many programs people may talk to at once.
+    #[must_use]
+    pub const fn with_sessions(mut self, sessions: usize) -> Self {
+        self.sessions = sessions;
         self
     }
 
@@ -70,28 +81,34 @@ impl EngineConfig {
 pub struct Engine {
     evaluator: Evaluator,
     sandbox: DynSandbox,
-    toolchains: Arc<Toolchains>,
+    found: Toolchains,
+    /// With their versions, once all have said them.
+    asked: Arc<OnceLock<Toolchains>>,
+    asking: AbortOnDropHandle<()>,
 }
 
 impl Engine {
-    /// Chooses and starts a backend, looks for the toolchains of all languages
-    /// in it, and warms up the hints.
+    /// Chooses and starts a backend, sees which toolchains are in it, and
+    /// warms up the hints. Their versions are asked for behind: some need
+    /// seconds to say them, and no program waits for that.
     ///
     /// # Errors
     ///
     /// If no backend of the choice is fit; it says why of each.
     pub async fn start(config: EngineConfig) -> Result<Self> {
         // A test with an interactor has two sessions.
-        let sessions = 2 * config.steps.get();
+        let busy = 2 * config.steps.get();
+        let sessions = busy + config.sessions;
         let native = NativeConfig::default()
             .with_slots(sessions)
-            .with_spares(sessions)
+            .with_spares(busy)
             .with_cgroup(config.cgroup.clone())
             .with_discovered_toolchains();
-        let backends = with_isolate(Backends::default(), &native, sessions).with_native(native);
+        let backends = with_docker(with_isolate(Backends::default(), &native, sessions), sessions);
+        let backends = backends.with_native(native);
         let sandbox: DynSandbox = Arc::new(Observed::new(backends.choose(&config.sandbox).await?));
-        let toolchains = match Toolchains::probe(Arc::clone(&sandbox), &config.languages).await {
-            Ok(toolchains) => Arc::new(toolchains),
+        let found = match Toolchains::find(Arc::clone(&sandbox), &config.languages).await {
+            Ok(found) => found,
             Err(error) => {
                 // What it says of its shutdown would not help anybody.
                 let _ = sandbox.shutdown().await;
@@ -99,7 +116,7 @@ impl Engine {
             }
         };
         let hints = Arc::new(HintEngine::new());
-        let engine = Self::over(sandbox, toolchains, Arc::clone(&hints), config);
+        let engine = Self::over(sandbox, found, Arc::clone(&hints), config);
         // The first failure is explained as fast as the second.
         let warm: Vec<String> = engine.available().map(str::to_owned).collect();
         let warmed =
@@ -108,20 +125,21 @@ impl Engine {
         Ok(engine)
     }
 
-    fn over(
-        sandbox: DynSandbox,
-        toolchains: Arc<Toolchains>,
-        hints: Arc<HintEngine>,
-        config: EngineConfig,
-    ) -> Self {
+    fn over(sandbox: DynSandbox, found: Toolchains, hints: Arc<HintEngine>, config: EngineConfig) -> Self {
+        let asked = Arc::default();
+        let asking = AbortOnDropHandle::new(tokio::spawn(ask(
+            Arc::clone(&sandbox),
+            present(&config.languages, &found),
+            found.clone(),
+            Arc::clone(&asked),
+        )));
         let evaluator = Evaluator::new(Arc::clone(&sandbox))
             .with_languages(config.languages)
-            .with_toolchains(Arc::clone(&toolchains))
             .with_hints(hints)
             .with_compile_limits(config.compile_limits)
             .with_kept_output(KEPT_OUTPUT)
             .with_parallelism(config.steps);
-        Self { evaluator, sandbox, toolchains }
+        Self { evaluator, sandbox, found, asked, asking }
     }
 
     /// Evaluates submissions.
@@ -136,16 +154,16 @@ impl Engine {
         &self.sandbox
     }
 
-    /// What was found there.
+    /// What was found there; with versions once all are known.
     #[must_use]
     pub fn toolchains(&self) -> &Toolchains {
-        &self.toolchains
+        self.asked.get().unwrap_or(&self.found)
     }
 
     /// The languages whose toolchains were found.
     pub fn available(&self) -> impl Iterator<Item = &str> {
         let is_there = |toolchain: &Toolchain| matches!(toolchain, Toolchain::Available { .. });
-        self.toolchains.iter().filter(move |(_, toolchain)| is_there(toolchain)).map(|(id, _)| id)
+        self.toolchains().iter().filter(move |(_, toolchain)| is_there(toolchain)).map(|(id, _)| id)
     }
 
     /// Ends the sandbox: nothing of it is left on the machine.
@@ -154,7 +172,28 @@ impl Engine {
     ///
     /// What the backend could not remove.
     pub async fn shutdown(&self) -> Result<()> {
+        self.asking.abort();
         self.sandbox.shutdown().await
+    }
+}
+
+/// The languages whose toolchains are there.
+fn present(languages: &Languages, found: &Toolchains) -> Languages {
+    let absent = |id: &&str| matches!(found.get(id), Some(Toolchain::Absent { .. }));
+    let ids: Vec<&str> = languages.iter().map(|language| language.id.as_str()).filter(absent).collect();
+    ids.into_iter().fold(languages.clone(), |languages, id| languages.without(id))
+}
+
+/// Asks the toolchains that are there for their versions.
+async fn ask(sandbox: DynSandbox, present: Languages, found: Toolchains, asked: Arc<OnceLock<Toolchains>>) {
+    match Toolchains::probe(sandbox, &present).await {
+        Ok(known) => {
+            // Set once, here.
+            let _ = asked.set(found.updated(known));
+        }
+        Err(error) => {
+            tracing::warn!(error = %error.chain(), "the toolchains were not asked for their versions")
+        }
     }
 }
 
@@ -166,5 +205,17 @@ fn with_isolate(backends: Backends, native: &NativeConfig, sessions: usize) -> B
 
 #[cfg(not(feature = "isolate"))]
 fn with_isolate(backends: Backends, _native: &NativeConfig, _sessions: usize) -> Backends {
+    backends
+}
+
+/// The image is that of the facade; as many containers wait as may be needed at once.
+#[cfg(feature = "docker")]
+fn with_docker(backends: Backends, sessions: usize) -> Backends {
+    let image = evalx::Image::new(evalx::DOCKER_IMAGE, sessions.min(2));
+    backends.with_docker(evalx::DockerConfig::new(image).with_sessions(sessions))
+}
+
+#[cfg(not(feature = "docker"))]
+fn with_docker(backends: Backends, _sessions: usize) -> Backends {
     backends
 }

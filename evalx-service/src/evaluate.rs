@@ -1,11 +1,15 @@
 //! [`EvaluationHandler`]: what a worker does with a submission.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use evalx_core::{
-    CompileReport, Error, ErrorKind, Evaluation, Evaluator, Event, Submission, TestResult, Verdict,
+    Amount, CompileReport, Error, ErrorKind, Evaluation, Evaluator, Event, LimitHit, LimitKind, Submission,
+    TestResult, Verdict,
 };
 use evalx_queue::{Claimed, Handler, JobContext, Outcome};
 use serde::{Deserialize, Serialize};
+use tracing::Instrument;
 
 use crate::job::{Answer, Job};
 use crate::notice::Notices;
@@ -82,7 +86,11 @@ impl EvaluationHandler {
         {
             runs.push(self.evaluator.evaluate(job.submission.clone()).await?);
         }
-        average(runs)
+        let mut evaluation = average(runs)?;
+        if let Some(cpu_time) = job.cpu_time {
+            hold(&mut evaluation, cpu_time);
+        }
+        Ok(evaluation)
     }
 
     async fn stream(&self, submission: Submission, context: &JobContext) -> Result<Evaluation, Error> {
@@ -129,7 +137,9 @@ impl Handler for EvaluationHandler {
                 return Outcome::retry(error.chain());
             }
         }
-        let outcome = Box::pin(self.answer(&job, last_attempt, &context)).await;
+        // Without the id: who knows it may read the result.
+        let span = tracing::info_span!("job", language = job.submission.code.language, claimed.attempt);
+        let outcome = Box::pin(self.answer(&job, last_attempt, &context)).instrument(span).await;
         let ends = match &outcome {
             Outcome::Retry { .. } => last_attempt == LastAttempt::Yes,
             _ => true,
@@ -153,6 +163,22 @@ async fn tell<T: Serialize + Sync>(context: &JobContext, name: &str, data: &T) {
     };
     if let Err(error) = told {
         tracing::warn!(event = name, %error, "an event could not be told");
+    }
+}
+
+/// Says of programs that used more than `cpu_time` that they were too slow:
+/// they were allowed to end so that it is known how slow.
+fn hold(evaluation: &mut Evaluation, cpu_time: Duration) {
+    for test in &mut evaluation.tests {
+        let Some(report) = test.report.as_mut().filter(|report| report.cpu_time > cpu_time) else { continue };
+        let (limit, measured) = (Amount::Time(cpu_time), Amount::Time(report.cpu_time));
+        report.limit = Some(LimitHit::new(LimitKind::CpuTime, limit, measured));
+        report.outcome = evalx_core::Outcome::CpuTimeLimit;
+        test.verdict = Verdict::TimeLimitExceeded;
+        test.message = Some(format!("the program {}", report.outcome));
+    }
+    if let Some(failed) = evaluation.tests.iter().find(|test| test.verdict != Verdict::Accepted) {
+        evaluation.verdict = failed.verdict;
     }
 }
 

@@ -1,6 +1,8 @@
 //! [`Job`]: a submission as it lies in the queue; and [`Answer`]: what its
 //! worker leaves there.
 
+use std::time::Duration;
+
 use evalx_core::{Evaluation, Submission};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -16,6 +18,9 @@ pub struct Job {
     /// How often the program is run on the same input, stopping at the first
     /// run that is not accepted. Time and memory are then averages.
     pub runs: u32,
+    /// The CPU time beyond which a program was too slow, though it may go on
+    /// to its limit.
+    pub cpu_time: Option<Duration>,
     /// Who is told of the result.
     pub notify: Option<Notify>,
     /// What whoever accepted it needs to answer for it. No worker looks at it.
@@ -26,13 +31,20 @@ impl Job {
     /// A submission that nobody is told about.
     #[must_use]
     pub const fn new(submission: Submission) -> Self {
-        Self { submission, runs: 1, notify: None, request: None }
+        Self { submission, runs: 1, cpu_time: None, notify: None, request: None }
     }
 
     /// Sets who is told of the result.
     #[must_use]
     pub fn with_notify(mut self, notify: Notify) -> Self {
         self.notify = Some(notify);
+        self
+    }
+
+    /// Sets the CPU time beyond which a program was too slow.
+    #[must_use]
+    pub const fn with_cpu_time(mut self, cpu_time: Duration) -> Self {
+        self.cpu_time = Some(cpu_time);
         self
     }
 

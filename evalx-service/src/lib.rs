@@ -54,10 +54,13 @@
 //! # Crate features
 //!
 //! - **isolate** (default): the backend `isolate`, besides the native one.
+//! - **docker**: the backend `docker`.
 //! - **redis**: queues on Redis.
 //! - **metrics**: what jobs, sandboxes and deliveries tell the `metrics` facade.
 //! - **prometheus**: shows these to Prometheus; for applications.
 //! - **openapi**: schemas of the documents.
+//! - **logging**: [`Log`], where an application's log goes.
+//! - **otel**: its spans, to a collector of OpenTelemetry.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod deliver;
@@ -66,11 +69,16 @@ mod engine;
 mod evaluate;
 #[cfg(feature = "prometheus")]
 mod exporter;
+mod interactive;
 mod job;
 pub mod judge0;
+#[cfg(feature = "logging")]
+mod log;
 mod notice;
 mod queues;
+mod seats;
 mod service;
+mod settings;
 mod timestamp;
 mod workers;
 
@@ -84,9 +92,14 @@ pub use evalx_queue::QueueConfig;
 pub use evalx_webhook::{AddressPolicy, CourierConfig, Secrets};
 #[cfg(feature = "prometheus")]
 pub use exporter::Exporter;
+pub use interactive::{EndReason, Interactive, Overrun, Said, SessionEnd, Sitting, Typist};
 pub use job::{Answer, Job, Notify, NotifyForm};
+#[cfg(feature = "logging")]
+pub use log::{Log, LogError};
 pub use notice::Notices;
 pub use queues::Queues;
+pub use seats::{NoSeat, Seat, Seats, SessionRules};
 pub use service::{Order, Service};
+pub use settings::{languages_with, parse_time, sandbox_choice};
 pub use timestamp::rfc3339;
 pub use workers::Workers;

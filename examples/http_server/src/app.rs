@@ -11,7 +11,7 @@ use axum::http::{HeaderName, StatusCode};
 use axum::middleware::from_fn;
 use axum::routing::get;
 use evalx_core::Languages;
-use evalx_service::{Couriers, Engine, Exporter, Service};
+use evalx_service::{Couriers, Engine, Exporter, Seats, Service};
 use tokio::sync::SetOnce;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
@@ -38,6 +38,11 @@ pub(crate) struct Shared {
     pub(crate) access: Access,
     pub(crate) couriers: Couriers,
     pub(crate) judge0_version: String,
+    pub(crate) judge0: judge0::Judge0,
+    pub(crate) statistics: judge0::Statistics,
+    pub(crate) seats: Seats,
+    /// Whose pages may have sessions, besides our own.
+    pub(crate) origins: Vec<String>,
     pub(crate) exporter: Exporter,
     pub(crate) engine: EngineSlot,
 }

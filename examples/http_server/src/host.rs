@@ -14,8 +14,10 @@ use std::time::Duration;
 
 use evalx_core::Languages;
 use evalx_queue::{Durability, QueueConfig};
-use evalx_service::{Choice, Couriers, Engine, EngineConfig, Exporter, Queues, Service, Workers};
-use evalx_webhook::{AddressPolicy, CourierConfig, RetryPolicy, Secrets};
+use evalx_service::{
+    Couriers, Engine, EngineConfig, Exporter, Queues, Seats, Service, SessionRules, Workers, languages_with,
+    sandbox_choice,
+};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::SetOnce;
@@ -24,7 +26,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::access::Access;
 use crate::app::{App, EngineSlot, Shared, router};
-use crate::settings::{Settings, Webhooks};
+use crate::settings::{Sessions, Settings};
+use crate::judge0;
 
 /// How long connections may take to end once nothing more will come of them.
 const LAST_WORDS: Duration = Duration::from_secs(3);
@@ -39,12 +42,21 @@ pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// What is wrong with the settings, or with the machine.
 pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
     let stop = stop_signal()?;
+    let sandbox = sandbox_choice(settings.sandbox.as_deref())?;
+    for name in judge0::without_effect(|name| std::env::var_os(name)) {
+        tracing::warn!(name, "a variable of judge0.conf has no effect here");
+    }
     let exporter = Exporter::install()?;
     let queues =
         Queues::open(&settings.queue, queue_config(&settings)).await.map_err(|error| error.chain())?;
     let service = Service::new(queues.clone());
-    let couriers = couriers(&settings.webhooks)?;
+    let couriers = Couriers::from_settings(
+        settings.webhooks.webhook_secret.as_deref(),
+        settings.webhooks.webhook_allow_private,
+        settings.webhooks.webhook_retries,
+    )?;
     let languages = languages(&settings)?;
+    let seats = seats(&settings.sessions);
     let steps = settings.workers.map_or_else(processors, NonZeroUsize::new);
     let listener = TcpListener::bind(settings.addr).await?;
     announce(&listener)?;
@@ -55,6 +67,10 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
         access: Access::new(&settings.auth_tokens, &settings.admin_tokens),
         couriers: couriers.clone(),
         judge0_version: settings.judge0_version.clone(),
+        judge0: settings.judge0.clone(),
+        statistics: judge0::Statistics::default(),
+        seats: seats.clone(),
+        origins: settings.sessions.origins.clone(),
         exporter: exporter.clone(),
         engine: if steps.is_some() { EngineSlot::Here(SetOnce::new()) } else { EngineSlot::Elsewhere },
         caps: settings.caps.clone(),
@@ -70,9 +86,10 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
         None => None,
         Some(steps) => {
             let config = EngineConfig::new(steps)
-                .with_sandbox(sandbox(&settings)?)
+                .with_sandbox(sandbox)
                 .with_cgroup(settings.cgroup.parse()?)
-                .with_languages(languages);
+                .with_languages(languages)
+                .with_sessions(settings.sessions.sessions);
             tokio::select! {
                 engine = Engine::start(config) => Some(Arc::new(engine.map_err(|error| error.chain())?)),
                 () = &mut stop => return Ok(()),
@@ -99,12 +116,16 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
         ended = &mut serving => ended??,
     }
     service.close();
+    seats.close();
     if let Some(workers) = workers {
         let drained = workers.shutdown().await;
         tracing::info!(finished = drained.finished, handed_back = drained.released, "the workers have ended");
     }
     report_waiting(&service).await;
     service.abandon();
+    if !seats.wait_until_free(LAST_WORDS).await {
+        tracing::warn!("interactive sessions were cut off");
+    }
     connections.cancel();
     if tokio::time::timeout(LAST_WORDS, &mut serving).await.is_err() {
         tracing::warn!("connections were cut off");
@@ -165,33 +186,16 @@ fn queue_config(settings: &Settings) -> QueueConfig {
         .with_idempotency_ttl(settings.queueing.result_ttl)
 }
 
-fn sandbox(settings: &Settings) -> Result<Choice, Failure> {
-    Ok(match &settings.sandbox {
-        Some(text) => text.parse()?,
-        None => Choice::from_environment().map_err(|error| error.chain())?,
-    })
-}
-
-fn couriers(settings: &Webhooks) -> Result<Couriers, Failure> {
-    let addresses =
-        if settings.webhook_allow_private { AddressPolicy::AllowPrivate } else { AddressPolicy::default() };
-    let secrets: Secrets = match settings.webhook_secret.as_deref().filter(|text| !text.is_empty()) {
-        Some(text) => text.parse().map_err(|error| format!("the webhook secret is of no use: {error}"))?,
-        None => Secrets::default(),
-    };
-    let config = CourierConfig::default()
-        .with_addresses(addresses)
-        .with_retries(RetryPolicy::default().with_retries(settings.webhook_retries));
-    Ok(Couriers::new(config, secrets)?)
+fn seats(settings: &Sessions) -> Seats {
+    let of_a_tenant = settings.tenant_sessions.unwrap_or(settings.sessions);
+    let rules = SessionRules::default()
+        .with_sessions(settings.sessions, of_a_tenant)
+        .with_times(settings.session_time, settings.session_idle);
+    Seats::new(rules)
 }
 
 fn languages(settings: &Settings) -> Result<Languages, Failure> {
-    let mut languages = Languages::builtin();
-    if let Some(path) = &settings.languages {
-        let at = |why: String| format!("{}: {why}", path.display());
-        let text = std::fs::read_to_string(path).map_err(|error| at(error.to_string()))?;
-        languages = languages.with_toml(&text).map_err(|error| at(error.chain()))?;
-    }
+    let languages = languages_with(settings.languages.as_deref())?;
     if settings.only_languages.is_empty() {
         return Ok(languages);
     }

@@ -19,18 +19,26 @@ mod v1;
 
 use std::process::ExitCode;
 
-use tracing_subscriber::EnvFilter;
+use evalx_service::Log;
 
 use settings::Settings;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let settings = match Settings::read() {
         Ok(settings) => settings,
         Err(error) => error.exit(),
     };
-    let filter = EnvFilter::try_from_env("EVALX_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let log = match Log::start("http_server") {
+        Ok(log) => log,
+        Err(error) => Settings::refuse(error),
+    };
+    let code = serve(settings);
+    log.end();
+    code
+}
+
+#[tokio::main]
+async fn serve(settings: Settings) -> ExitCode {
     match Box::pin(host::run(settings)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -25,14 +25,12 @@ pub(crate) async fn observe(request: Request, next: Next) -> Response {
     // The pattern and not the path: a path names a token, and there are too many.
     let path = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str).to_owned();
     let method = request.method().clone();
-    let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
+    let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default(), %method, path);
     let mut response = next.run(request).instrument(span.clone()).await;
     let took = started.elapsed();
     metrics::histogram!("evalx_request_latency_seconds", "path" => path.clone()).record(took.as_secs_f64());
     span.in_scope(|| {
-        tracing::info!(
-            %method, path, status = response.status().as_u16(), seconds = took.as_secs_f64(), "answered"
-        );
+        tracing::info!(status = response.status().as_u16(), seconds = took.as_secs_f64(), "answered");
     });
     response.headers_mut().insert(REQUEST_ID, id);
     response

@@ -64,6 +64,12 @@ impl Problem {
         Self { title: "Wrong fields", errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail) }
     }
 
+    /// Says when the same request may succeed.
+    pub(crate) const fn with_retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after_seconds = Some(seconds);
+        self
+    }
+
     /// There is no such submission, or it is another tenant's.
     pub(crate) fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "there is no such submission, or no longer")

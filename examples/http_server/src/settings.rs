@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
 use evalx_core::ByteSize;
+use evalx_service::parse_time;
+
+use crate::judge0::{self, Judge0};
 
 /// A judge over HTTP: runs programs of users in a sandbox, and says how they did.
 ///
@@ -65,10 +68,14 @@ pub(crate) struct Settings {
     pub(crate) queueing: Queueing,
     #[command(flatten)]
     pub(crate) webhooks: Webhooks,
+    #[command(flatten)]
+    pub(crate) sessions: Sessions,
     /// The version that Judge0's API announces: 1.13.1 or 1.14.0.
     #[arg(long, env = "EVALX_JUDGE0_VERSION", value_name = "VERSION", default_value = "1.13.1",
           value_parser = ["1.13.1", "1.14.0"])]
     pub(crate) judge0_version: String,
+    #[command(flatten)]
+    pub(crate) judge0: Judge0,
 }
 
 /// The most that a submission may ask for, in either API.
@@ -128,6 +135,27 @@ pub(crate) struct Queueing {
     pub(crate) drain: Duration,
 }
 
+/// What interactive sessions may take.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Interactive sessions")]
+pub(crate) struct Sessions {
+    /// Sessions at once; 0 allows none.
+    #[arg(long, env = "EVALX_SESSIONS", value_name = "COUNT", default_value = "8")]
+    pub(crate) sessions: usize,
+    /// Sessions of one auth token at once; as many as of all, if not given.
+    #[arg(long, env = "EVALX_TENANT_SESSIONS", value_name = "COUNT")]
+    pub(crate) tenant_sessions: Option<usize>,
+    /// The longest time from the start of a program to its end.
+    #[arg(long, env = "EVALX_SESSION_TIME", value_name = "TIME", value_parser = parse_time, default_value = "10m")]
+    pub(crate) session_time: Duration,
+    /// How long a session may be silent.
+    #[arg(long, env = "EVALX_SESSION_IDLE", value_name = "TIME", value_parser = parse_time, default_value = "60s")]
+    pub(crate) session_idle: Duration,
+    /// Origins of pages that may have sessions, besides this server's own: `https://…`, or `*`.
+    #[arg(long, env = "EVALX_ORIGINS", value_name = "LIST", value_delimiter = ',')]
+    pub(crate) origins: Vec<String>,
+}
+
 /// How others are told of results.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Webhooks")]
@@ -145,6 +173,11 @@ pub(crate) struct Webhooks {
 }
 
 impl Settings {
+    /// Ends the process as a wrong setting does.
+    pub(crate) fn refuse(why: impl std::fmt::Display) -> ! {
+        Self::command().error(clap::error::ErrorKind::InvalidValue, why).exit()
+    }
+
     /// Reads the command line, the environment, and the file that they name.
     ///
     /// # Errors
@@ -153,15 +186,28 @@ impl Settings {
     pub(crate) fn read() -> Result<Self, clap::Error> {
         let arguments: Vec<OsString> = std::env::args_os().collect();
         let first = Self::try_parse_from(&arguments)?;
-        let Some(file) = &first.config else { return Ok(first) };
-        let from_file = arguments_of(file, |name| std::env::var_os(name).is_some())
-            .map_err(|why| Self::command().error(clap::error::ErrorKind::InvalidValue, why))?;
-        // What comes later wins: the file before the command line. What the
-        // environment has is not taken from the file.
+        let wrong = |why| Self::command().error(clap::error::ErrorKind::InvalidValue, why);
+        let is_set = |name: &str| std::env::var_os(name).is_some();
+        let from_file = match &first.config {
+            Some(file) => arguments_of(file, is_set).map_err(wrong)?,
+            None => Vec::new(),
+        };
+        let has_own = |option: &str| variable_of(option).is_some_and(|name| is_set(&name));
+        let from_judge0 = judge0::arguments(|name| std::env::var_os(name), has_own).map_err(wrong)?;
+        // What comes later wins: the file, judge0.conf, the command line. What
+        // the environment has under its own name is taken from neither.
         let program = arguments.first().cloned().unwrap_or_default();
-        let all = std::iter::once(program).chain(from_file).chain(arguments.into_iter().skip(1));
+        let others = from_file.into_iter().chain(from_judge0);
+        let all = std::iter::once(program).chain(others).chain(arguments.into_iter().skip(1));
         Self::from_arg_matches(&Self::command().try_get_matches_from(all)?)
     }
+}
+
+/// The variable of an option.
+fn variable_of(option: &str) -> Option<String> {
+    let command = Settings::command();
+    let known = command.get_arguments().find(|argument| argument.get_long() == Some(option))?;
+    Some(known.get_env()?.to_str()?.to_owned())
 }
 
 /// The options that a TOML file sets, as they would stand on the command line.
@@ -200,42 +246,11 @@ fn plain(value: &toml::Value) -> Option<String> {
     }
 }
 
-/// Reads a time as people write it: `500ms`, `10s`, `2m`, `24h`, `7d`, or seconds.
-pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
-    let refuse = || format!("`{}` is no time: write 500ms, 10s, 2m, 24h or 7d", text.escape_default());
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let seconds = match &text[digits.len()..] {
-        "ms" => 0.001,
-        "" | "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        "d" => 86_400.0,
-        _ => return Err(refuse()),
-    };
-    // `parse` alone would take `inf`, `1e9` and `+1` too.
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
-        return Err(refuse());
-    }
-    let number: f64 = digits.parse().map_err(|_| refuse())?;
-    Duration::try_from_secs_f64(number * seconds).map_err(|_| refuse())
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write;
 
     use super::*;
-
-    #[test]
-    fn times_are_read_as_people_write_them() {
-        for (text, seconds) in [("500ms", 0.5), ("10s", 10.0), ("1.5", 1.5), ("2m", 120.0), ("1d", 86_400.0)]
-        {
-            assert_eq!(parse_time(text).unwrap().as_secs_f64(), seconds, "{text}");
-        }
-        for text in ["", "s", "-1s", "1e9s", "inf", "1x", "1.2.3s", "99999999999999999999d"] {
-            assert!(parse_time(text).is_err(), "{text}");
-        }
-    }
 
     fn file(text: &str) -> tempfile::NamedTempFile {
         let mut file = tempfile::NamedTempFile::new().unwrap();

@@ -11,7 +11,6 @@ use serde_json::{Map, Value, json};
 
 use super::answer::Refusal;
 use super::request::{counts, times};
-use super::submissions::MOST_OF_A_BATCH;
 use super::{Authorized, Client, Flavour};
 use crate::app::App;
 
@@ -113,7 +112,7 @@ pub(super) async fn config_info(State(app): State<App>, _: Client) -> Json<Value
         ("redirect_stderr_to_stdout", json!(false)),
         ("max_extract_size", json!(10_240)),
         ("enable_batched_submissions", json!(true)),
-        ("max_submission_batch_size", json!(MOST_OF_A_BATCH)),
+        ("max_submission_batch_size", json!(app.judge0.max_submission_batch_size)),
         ("submission_cache_duration", json!(1.0)),
         ("use_docs_as_homepage", json!(false)),
         ("allow_enable_network", json!(false)),

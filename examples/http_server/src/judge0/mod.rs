@@ -4,8 +4,10 @@
 mod about;
 mod answer;
 mod archive;
+mod conf;
 mod parameters;
 mod request;
+mod statistics;
 mod submissions;
 mod table;
 mod words;
@@ -20,10 +22,12 @@ use std::sync::Arc;
 use crate::access::{Tenant, token_of};
 use crate::app::App;
 use answer::Refusal;
+pub(crate) use conf::{Judge0, arguments, without_effect};
 use parameters::Parameters;
+pub(crate) use statistics::Statistics;
 
 /// Which of Judge0's two products is meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Flavour {
     Ce,
     Extra,
@@ -85,6 +89,7 @@ fn flavour(flavour: Flavour) -> Router<App> {
     add("/statuses", get(about::statuses));
     add("/config_info", get(about::config_info));
     add("/system_info", get(about::system_info));
+    add("/statistics", get(statistics::statistics));
     add("/workers", get(about::workers));
     add("/about", get(about::about));
     add("/version", get(about::version));

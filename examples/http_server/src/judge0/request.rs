@@ -29,24 +29,27 @@ pub(super) struct Range {
 
 /// The numeric fields of time, in seconds.
 pub(super) fn times(app: &App) -> [(&'static str, Range); 3] {
+    let (defaults, caps) = (&app.judge0, &app.caps);
     let range = |default: f64, least, most: f64| Range { default: default.min(most), least, most };
     [
-        ("cpu_time_limit", range(5.0, 0.0, app.caps.max_cpu.as_secs_f64())),
-        ("cpu_extra_time", range(1.0, 0.0, 5.0)),
-        ("wall_time_limit", range(10.0, 1.0, app.caps.max_wall.as_secs_f64())),
+        ("cpu_time_limit", range(defaults.cpu_time_limit, 0.0, caps.max_cpu.as_secs_f64())),
+        ("cpu_extra_time", range(defaults.cpu_extra_time, 0.0, defaults.max_cpu_extra_time)),
+        ("wall_time_limit", range(defaults.wall_time_limit, 1.0, caps.max_wall.as_secs_f64())),
     ]
 }
 
 /// The numeric fields that are whole, in kilobytes and pieces.
 pub(super) fn counts(app: &App) -> [(&'static str, Range); 5] {
-    let range = |default: f64, least, most: f64| Range { default: default.min(most), least, most };
+    let (defaults, caps) = (&app.judge0, &app.caps);
+    let range = |default: u32, least, most: f64| Range { default: f64::from(default).min(most), least, most };
     let kilobytes = |size: ByteSize| (size.as_u64() / 1024) as f64;
+    let processes = defaults.max_processes_and_or_threads;
     [
-        ("memory_limit", range(128_000.0, 2048.0, kilobytes(app.caps.max_memory))),
-        ("stack_limit", range(64_000.0, 0.0, kilobytes(app.caps.max_stack))),
-        ("max_processes_and_or_threads", range(60.0, 1.0, f64::from(app.caps.max_processes))),
-        ("max_file_size", range(1024.0, 0.0, kilobytes(app.caps.max_output))),
-        ("number_of_runs", range(1.0, 1.0, 20.0)),
+        ("memory_limit", range(defaults.memory_limit, 2048.0, kilobytes(caps.max_memory))),
+        ("stack_limit", range(defaults.stack_limit, 0.0, kilobytes(caps.max_stack))),
+        ("max_processes_and_or_threads", range(processes, 1.0, f64::from(caps.max_processes))),
+        ("max_file_size", range(defaults.max_file_size, 0.0, kilobytes(caps.max_output))),
+        ("number_of_runs", range(defaults.number_of_runs, 1.0, f64::from(defaults.max_number_of_runs))),
     ]
 }
 
@@ -129,7 +132,7 @@ pub(super) fn order(
         wrong.note("compiler_options", "setting compiler options is only allowed for compiled languages");
     }
     let arguments = short_text("command_line_arguments", parameters, &mut wrong, &mut echo);
-    let limits = limits(app, parameters, &mut wrong, &mut echo);
+    let (limits, cpu_time) = limits(app, parameters, &mut wrong, &mut echo);
     let runs = echo["number_of_runs"].as_u64().and_then(|runs| u32::try_from(runs).ok()).unwrap_or(1);
     for name in ["enable_per_process_and_thread_time_limit", "enable_per_process_and_thread_memory_limit"] {
         echo.insert(name.to_owned(), json!(parameters.flag(name).unwrap_or(false)));
@@ -159,7 +162,8 @@ pub(super) fn order(
         .with_test(test)
         .with_limits(limits)
         .with_stderr(if joined { StderrMode::IntoStdout } else { StderrMode::Separate });
-    let mut job = Job::new(submission).with_runs(runs).with_request(Value::Object(echo));
+    let mut job =
+        Job::new(submission).with_cpu_time(cpu_time).with_runs(runs).with_request(Value::Object(echo));
     if let Some(url) = callback {
         job = job.with_notify(Notify { url, form: NotifyForm::Judge0 });
     }
@@ -215,7 +219,13 @@ fn short_text(
     clippy::cast_sign_loss,
     reason = "every number is within its range"
 )]
-fn limits(app: &App, parameters: &Parameters, wrong: &mut Wrong, echo: &mut Map<String, Value>) -> Limits {
+/// The limits, and the CPU time beyond which a program was too slow.
+fn limits(
+    app: &App,
+    parameters: &Parameters,
+    wrong: &mut Wrong,
+    echo: &mut Map<String, Value>,
+) -> (Limits, Duration) {
     let mut read = |name: &'static str, range: &Range, whole: bool| {
         let text = parameters.text(name).filter(|text| !text.trim().is_empty());
         let number = match &text {
@@ -243,18 +253,19 @@ fn limits(app: &App, parameters: &Parameters, wrong: &mut Wrong, echo: &mut Map<
         echo.insert(name.to_owned(), value);
         number
     };
-    let [cpu, _, wall] = times(app).map(|(name, range)| read(name, &range, false));
+    let [cpu, extra, wall] = times(app).map(|(name, range)| read(name, &range, false));
     let [memory, stack, processes, file_size, _] = counts(app).map(|(name, range)| read(name, &range, true));
     // What Judge0 takes as nothing at all, a sandbox does not.
     let time = |seconds: f64| Duration::from_secs_f64(seconds.max(0.001));
-    Limits::default()
-        .with_cpu_time(time(cpu))
+    let limits = Limits::default()
+        .with_cpu_time(time(cpu + extra))
         .with_wall_time(time(wall))
         .with_memory(ByteSize::kib(memory as u64))
         .with_stack(ByteSize::kib((stack as u64).max(128)))
         .with_processes(processes as u32)
         .with_output(ByteSize::kib(file_size as u64))
-        .with_disk(app.caps.max_disk)
+        .with_disk(app.caps.max_disk);
+    (limits, time(cpu))
 }
 
 /// Decodes base64 as Ruby does: what is foreign is skipped, padding may be absent.

@@ -17,8 +17,6 @@ use super::parameters::Parameters;
 use super::{Authorized, Client, Flavour, request};
 use crate::app::App;
 
-/// The most submissions of one request.
-pub(super) const MOST_OF_A_BATCH: usize = 20;
 /// How long `wait=true` waits.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 /// How deep a listing goes.
@@ -107,7 +105,7 @@ pub(super) async fn create_batch(
         Some(Value::Array(list)) => list.clone(),
         _ => Vec::new(),
     };
-    check_batch(submissions.len())?;
+    check_batch(&app, submissions.len())?;
     let read: Vec<_> = submissions
         .into_iter()
         .map(|value| request::order(&app, flavour, &tenant.0, &Parameters::of_value(value), base64))
@@ -156,7 +154,7 @@ pub(super) async fn find_batch(
     let header = headers.get("tokens").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let tokens = parameters.text("tokens").or(header).unwrap_or_default();
     let tokens: Vec<&str> = tokens.split(',').map(str::trim).filter(|token| !token.is_empty()).collect();
-    check_batch(tokens.len())?;
+    check_batch(&app, tokens.len())?;
     let mut submissions = Vec::with_capacity(tokens.len());
     for token in tokens {
         submissions.push(match found(&app, &tenant.0, token).await? {
@@ -228,7 +226,9 @@ pub(super) async fn list(
     let skipped = usize::try_from((page - 1) * per_page).unwrap_or(usize::MAX);
     let mut submissions = Vec::new();
     for job in jobs.iter().skip(skipped).take(usize::try_from(per_page).unwrap_or(usize::MAX)) {
-        let shown = view.show(&app, job).await?;
+        // A page of the queue has no results.
+        let Some(job) = app.service.find(&job.tenant, job.id).await? else { continue };
+        let shown = view.show(&app, &job).await?;
         submissions.push(shown.map_err(|NotUtf8| Refusal::Bad(NONE_UTF8.to_owned()))?);
     }
     let pages = total.div_ceil(per_page);
@@ -249,12 +249,13 @@ async fn found(app: &App, tenant: &str, token: &str) -> Result<Option<JobView>, 
     Ok(app.service.find(tenant, id).await?)
 }
 
-fn check_batch(count: usize) -> Result<(), Refusal> {
+fn check_batch(app: &App, count: usize) -> Result<(), Refusal> {
+    let most = app.judge0.max_submission_batch_size;
     match count {
         0 => Err(Refusal::Bad("there should be at least one submission in a batch".to_owned())),
-        1..=MOST_OF_A_BATCH => Ok(()),
+        count if count <= most => Ok(()),
         _ => Err(Refusal::Bad(format!(
-            "number of submissions in a batch should be less than or equal to {MOST_OF_A_BATCH}"
+            "number of submissions in a batch should be less than or equal to {most}"
         ))),
     }
 }

@@ -6,6 +6,7 @@ mod operators;
 mod reader;
 mod request;
 mod schema;
+mod sessions;
 mod submissions;
 
 use axum::response::Html;
@@ -20,8 +21,10 @@ pub(crate) use request::absence;
 
 #[derive(OpenApi)]
 #[openapi(
+    components(schemas(sessions::Spoken<'static>, schema::SessionInput)),
     info(title = "evalx", description = "Runs programs of users in a sandbox, and says how they did."),
     tags((name = "submissions", description = "Programs to be evaluated."),
+         (name = "sessions", description = "Programs that one talks to while they run."),
          (name = "catalogue", description = "What this server offers."),
          (name = "operators", description = "The queue and its dead letters."))
 )]
@@ -35,6 +38,7 @@ pub(crate) fn routes() -> Router<App> {
         .routes(routes!(submissions::find, submissions::cancel))
         .routes(routes!(submissions::deliveries))
         .routes(routes!(events::events))
+        .routes(routes!(sessions::sessions))
         .routes(routes!(catalogue::languages))
         .routes(routes!(catalogue::config))
         .routes(routes!(operators::queue))

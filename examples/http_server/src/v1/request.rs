@@ -20,7 +20,7 @@ use crate::settings::Caps;
 
 /// The most files, options or arguments of a submission.
 const MOST_FILES: usize = 100;
-const MOST_ARGUMENTS: usize = 100;
+pub(super) const MOST_ARGUMENTS: usize = 100;
 /// How long a submission may wait for permits while others run, all told.
 const SLACK: Duration = Duration::from_secs(600);
 
@@ -49,7 +49,7 @@ fn read(app: &App, tenant: &str, mut fields: Fields, wrong: &mut Wrong) -> Optio
     let checker = checker(app, &mut fields, wrong);
     let interactor =
         fields.take("interactor").and_then(|value| program(app, fields.at("interactor"), value, wrong));
-    let limits = limits(&app.caps, &mut fields, wrong);
+    let limits = limits(&app.caps, default_limits(&app.caps), &mut fields, wrong);
     let notify = fields.text("webhook_url", wrong).and_then(|url| notify(app, &fields, url, wrong));
     let priority = priority(&mut fields, wrong);
     let key = fields.text("idempotency_key", wrong);
@@ -87,7 +87,7 @@ pub(crate) fn wrong_key(key: &str) -> Option<String> {
 }
 
 /// The program: `language`, and `source` or `files`, with `options`.
-fn code(app: &App, fields: &mut Fields, wrong: &mut Wrong) -> Option<SourceCode> {
+pub(super) fn code(app: &App, fields: &mut Fields, wrong: &mut Wrong) -> Option<SourceCode> {
     let language = fields.required("language", wrong);
     let language = language.and_then(|name| known(app, fields.at("language"), &name, wrong));
     let source = fields.text("source", wrong);
@@ -220,8 +220,8 @@ pub(crate) fn default_limits(caps: &Caps) -> Limits {
         .with_disk(defaults.disk.min(caps.max_disk))
 }
 
-fn limits(caps: &Caps, fields: &mut Fields, wrong: &mut Wrong) -> Limits {
-    let mut limits = default_limits(caps);
+/// The field `limits`: what it does not name is as in `limits`.
+pub(super) fn limits(caps: &Caps, mut limits: Limits, fields: &mut Fields, wrong: &mut Wrong) -> Limits {
     let Some(value) = fields.take("limits") else { return limits };
     let Some(mut fields) = Fields::of(fields.at("limits"), value, wrong) else { return limits };
     let time = |most: Duration| 0.001..=most.as_secs_f64();

@@ -110,5 +110,57 @@ pub(crate) struct LimitsRequest {
 #[derive(ToSchema)]
 pub(crate) struct BatchRequest {
     /// The submissions.
+    #[schema(min_items = 1)]
     submissions: Vec<SubmissionRequest>,
+}
+
+/// What a client says in a session, as text. A binary message is stdin as it is.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(crate) enum SessionInput {
+    /// The first message: what is run.
+    Start {
+        /// The language, by its id or another name of it.
+        language: String,
+        /// The program's text. Either this or `files` is needed.
+        source: Option<String>,
+        /// Several files, the main one first.
+        files: Option<Vec<FileRequest>>,
+        /// Options for the compiler, one each.
+        options: Option<Vec<String>>,
+        /// The program's arguments.
+        arguments: Option<Vec<String>>,
+        /// What it may use.
+        limits: Option<LimitsRequest>,
+        /// The size of its terminal; without one, it has three pipes.
+        terminal: Option<TerminalRequest>,
+    },
+    /// The program reads this.
+    Stdin {
+        /// A text.
+        text: Option<String>,
+        /// Bytes, where they are no text.
+        base64: Option<String>,
+    },
+    /// The program reads end-of-file.
+    CloseStdin,
+    /// The program gets a signal.
+    Signal {
+        /// Its name: `SIGINT`, `SIGTERM`, …
+        signal: String,
+    },
+    /// The terminal has a new size.
+    Resize(TerminalRequest),
+    /// The program is ended, and reported.
+    Cancel,
+}
+
+/// The size of a terminal, in characters.
+#[derive(ToSchema)]
+pub(crate) struct TerminalRequest {
+    /// Lines, 1 to 1000.
+    rows: u16,
+    /// Characters in a line, 1 to 1000.
+    columns: u16,
 }

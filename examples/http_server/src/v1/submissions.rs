@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use evalx_queue::{Admission, Cancellation, JobId};
-use evalx_service::{Order, SubmissionDocument};
+use evalx_service::{Order, SubmissionDocument, parse_time};
 use evalx_webhook::Attempt;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -21,7 +21,6 @@ use super::schema::{BatchRequest, SubmissionRequest};
 use crate::access::Tenant;
 use crate::app::App;
 use crate::problem::{FieldError, Problem};
-use crate::settings::parse_time;
 
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 

@@ -5,13 +5,16 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 mod client;
+mod ending;
 mod evaluating;
 mod refusing;
 mod server;
+mod sessions;
 mod sharing;
+mod socket;
 
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use server::Server;
@@ -19,8 +22,21 @@ use server::Server;
 /// What deliveries are signed with.
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// The server that all trials with programs share; none if it can't start.
-type Shared = Arc<Mutex<Option<Result<Arc<Server>, String>>>>;
+/// A server that several trials share; none if it can't start.
+struct Shared {
+    start: fn() -> Result<Server, String>,
+    slot: Mutex<Option<Result<Arc<Server>, String>>>,
+}
+
+impl Shared {
+    fn new(start: fn() -> Result<Server, String>) -> Arc<Self> {
+        Arc::new(Self { start, slot: Mutex::default() })
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<Result<Arc<Server>, String>>> {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 macro_rules! trials {
     ($($module:ident::$name:ident $($argument:ident)?),* $(,)?) => {
@@ -39,10 +55,7 @@ macro_rules! trials {
 }
 
 fn with(shared: &Shared, run: fn(&Server)) -> Result<Completion, Failed> {
-    let server = {
-        let mut slot = shared.lock().unwrap_or_else(PoisonError::into_inner);
-        slot.get_or_insert_with(start).clone()
-    };
+    let server = shared.slot().get_or_insert_with(|| (shared.start)().map(Arc::new)).clone();
     match server {
         Ok(server) => {
             run(&server);
@@ -64,13 +77,19 @@ fn over_redis() -> Result<Completion, Failed> {
         Ok(redis) => redis,
         Err(reason) => return missing("redis", reason),
     };
-    match sharing::a_killed_worker_loses_nothing(&redis) {
+    native(sharing::a_killed_worker_loses_nothing(&redis))
+}
+
+/// A trial that starts its own servers; an error says why they can run no programs.
+fn native(result: Result<(), String>) -> Result<Completion, Failed> {
+    match result {
         Ok(()) => Ok(Completion::Completed),
         Err(reason) => missing("native", reason),
     }
 }
 
-fn start() -> Result<Arc<Server>, String> {
+/// One that has all that programs need.
+fn start() -> Result<Server, String> {
     Server::start(&[
         ("EVALX_SANDBOX", "native"),
         ("EVALX_ONLY_LANGUAGES", "python,c"),
@@ -78,12 +97,27 @@ fn start() -> Result<Arc<Server>, String> {
         ("EVALX_WEBHOOK_ALLOW_PRIVATE", "true"),
     ])?
     .ready()
-    .map(Arc::new)
+}
+
+/// One that allows little, to those who have a token.
+fn start_strict() -> Result<Server, String> {
+    Server::start(&[
+        ("EVALX_SANDBOX", "native"),
+        ("EVALX_ONLY_LANGUAGES", "python"),
+        ("EVALX_AUTH_TOKENS", "ann,bob,eve"),
+        ("EVALX_SESSIONS", "3"),
+        ("EVALX_TENANT_SESSIONS", "2"),
+        ("EVALX_SESSION_IDLE", "4s"),
+        ("EVALX_MAX_BODY", "2M"),
+        ("EVALX_MAX_OUTPUT", "64M"),
+        ("EVALX_ORIGINS", "https://school.example"),
+    ])?
+    .ready()
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let shared = Shared::default();
+    let (shared, strict) = (Shared::new(start), Shared::new(start_strict));
     let mut trials = trials![
         evaluating::a_program_is_run_on_its_tests shared,
         evaluating::a_failure_is_explained_at_its_line shared,
@@ -92,6 +126,15 @@ fn main() -> ExitCode {
         evaluating::a_webhook_is_told_once_and_signed shared,
         evaluating::judge0_is_spoken_at_the_root shared,
         evaluating::the_promised_metrics_are_there shared,
+        sessions::a_program_is_talked_to shared,
+        sessions::a_terminal_is_a_terminal shared,
+        sessions::what_does_not_compile_is_explained shared,
+        sessions::what_is_said_wrong_ends_it_by_name shared,
+        sessions::who_leaves_leaves_no_process shared,
+        sessions::nobody_comes_who_may_not strict,
+        sessions::no_more_sit_than_may strict,
+        sessions::what_is_too_much_is_not_taken strict,
+        sessions::who_does_not_read_is_left strict,
         refusing::every_wrong_field_is_named,
         refusing::tenants_are_kept_apart,
         refusing::what_is_too_much_is_refused_with_a_time,
@@ -99,8 +142,20 @@ fn main() -> ExitCode {
         refusing::who_waits_at_the_end_is_told_so,
     ];
     trials.push(Trial::ignorable_test("a_killed_worker_loses_nothing", over_redis));
+    let own: &[(&str, fn() -> Result<(), String>)] = &[
+        ("who_sits_at_the_end_is_told_so", sessions::who_sits_at_the_end_is_told_so),
+        ("nothing_secret_is_logged", ending::nothing_secret_is_logged),
+        ("a_server_ends_in_time_under_load", ending::a_server_ends_in_time_under_load),
+        #[cfg(feature = "otel")]
+        ("a_collector_gets_spans", ending::a_collector_gets_spans),
+    ];
+    for (name, run) in own {
+        trials.push(Trial::ignorable_test(*name, || native(run())));
+    }
     let conclusion = libtest_mimic::run(&arguments, trials);
     // Ends the server before the process does.
-    *shared.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    for shared in [shared, strict] {
+        *shared.slot() = None;
+    }
     conclusion.exit_code()
 }

@@ -23,12 +23,18 @@ pub(crate) struct Server {
 impl Server {
     /// Starts one with these settings, and waits until it listens.
     pub(crate) fn start(settings: &[(&str, &str)]) -> Result<Self, String> {
+        Self::start_with(settings, Stdio::inherit())
+    }
+
+    /// The same, with its log there.
+    pub(crate) fn start_with(settings: &[(&str, &str)], stderr: Stdio) -> Result<Self, String> {
         let mut process = Command::new(env!("CARGO_BIN_EXE_http_server"))
             .env("EVALX_ADDR", "127.0.0.1:0")
             .env("EVALX_LOG", "error")
             .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .stderr(stderr)
             .spawn()
             .map_err(|error| error.to_string())?;
         let mut line = String::new();
@@ -90,6 +96,13 @@ impl Server {
             }
             assert!(Instant::now() < deadline, "it did not end: {document}");
         }
+    }
+
+    /// The memory that it has now, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
