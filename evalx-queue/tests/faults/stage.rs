@@ -75,10 +75,15 @@ pub(crate) async fn until<R: Future<Output = bool>>(
 
 /// Waits until nothing waits and nothing runs.
 pub(crate) async fn until_idle(queue: &DynQueue, most: Duration) {
-    until("all jobs have ended", most, || async {
-        queue.stats().await.is_ok_and(|stats| stats.depth() + stats.active == 0)
-    })
-    .await;
+    let deadline = Instant::now() + most;
+    loop {
+        let stats = queue.stats().await;
+        if stats.as_ref().is_ok_and(|stats| stats.depth() + stats.active == 0) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "not all jobs have ended: {stats:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Says a figure, for those who look.
