@@ -40,7 +40,8 @@ fn traceback(lines: &[&str], report: &Report<'_>) -> Option<Diagnostic> {
     let end = last_frame + 1 + lines[last_frame + 1..].iter().position(|line| is_exception(line))?;
     let (kind, message) = exception(lines[end]);
     let after = &lines[end + 1..];
-    if !ends_output(after, message) && !(after.len() <= MESSAGE_LINES && report.writes_no_errors(WRITERS)) {
+    let all_its_own = after.len() <= MESSAGE_LINES && report.writes_no_errors(WRITERS);
+    if !ends_output(after, message) && !all_its_own {
         return None;
     }
     let start = lines[..last_frame].iter().rposition(|line| !line.starts_with(' ')).map_or(0, |at| at + 1);

@@ -16,10 +16,10 @@ pub(super) fn parse(report: &Report<'_>) -> Vec<Diagnostic> {
 fn exception(lines: &[&str], report: &Report<'_>) -> Option<Diagnostic> {
     // The last line that is not of its stack; before it stands what it caused.
     let is_raised = |line: &&str| !line.starts_with('\t') && raised(line).is_some();
-    let mut at = lines.iter().rposition(|line| is_raised(&line))?;
+    let mut at = lines.iter().rposition(is_raised)?;
     while let Some(before) = lines[..at].iter().rposition(|line| !line.starts_with('\t'))
         && before + 1 < at
-        && is_raised(&&lines[before])
+        && is_raised(&lines[before])
     {
         at = before;
     }
@@ -36,7 +36,7 @@ fn exception(lines: &[&str], report: &Report<'_>) -> Option<Diagnostic> {
         snippet: String::new(),
     });
     for line in &lines[at + 1..] {
-        if is_raised(&line) {
+        if is_raised(line) {
             break;
         }
         match line.trim_start().strip_prefix("from ").and_then(place::read) {
