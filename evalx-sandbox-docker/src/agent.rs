@@ -82,7 +82,7 @@ impl Agent {
         let name = path.display();
         let path = path.canonicalize().map_err(|error| format!("{name}: {error}"))?;
         let elf = Elf::read(&path).ok_or_else(|| format!("{name} is no program for this machine"))?;
-        let loaded = elf.interpreter.map(|loader| Loaded::of(&path, loader)).transpose()?;
+        let loaded = elf.interpreter.map(|loader| Loaded::of(&path, &loader)).transpose()?;
         let own = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(NAMES[0]));
         let arguments = if own { vec!["guard"] } else { vec![SUBCOMMAND, "guard"] };
         let words = command_line(loaded.is_some()).into_iter().skip(1).chain(arguments);
@@ -122,12 +122,12 @@ impl Agent {
 impl Loaded {
     /// Asks a program's loader for the libraries that it finds, which runs
     /// nothing of the program.
-    fn of(program: &Path, loader: PathBuf) -> Result<Self, String> {
+    fn of(program: &Path, loader: &Path) -> Result<Self, String> {
         let failed = |why: &dyn std::fmt::Display| {
             let loader = loader.display();
             format!("{} needs libraries, and {loader} does not tell which: {why}", program.display())
         };
-        let output = Command::new(&loader)
+        let output = Command::new(loader)
             .arg("--list")
             .arg(program)
             .env_clear()
@@ -143,7 +143,7 @@ impl Loaded {
             .into_iter()
             .map(|(name, path)| Ok((name, open(&path)?)))
             .collect::<Result<_, String>>()?;
-        Ok(Self { loader: open(&loader)?, libraries })
+        Ok(Self { loader: open(loader)?, libraries })
     }
 }
 

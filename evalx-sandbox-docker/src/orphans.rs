@@ -108,11 +108,15 @@ pub(crate) async fn sweep(engine: &Engine) -> Result<usize, DockerError> {
         let Some(id) = container.id.clone().filter(|_| is_orphan(&container, now())) else { continue };
         tracing::info!(container = id, "removing what a dead host has left");
         // What was never started does not end by itself.
-        match container.state {
-            Some(ContainerSummaryStateEnum::RUNNING) => see_off(engine, &id).await?,
-            _ => engine.remove(&id).await?,
+        let removed = match container.state {
+            Some(ContainerSummaryStateEnum::RUNNING) => see_off(engine, &id).await,
+            _ => engine.remove(&id).await,
+        };
+        match removed {
+            Ok(()) => swept += 1,
+            // The next look finds it again: one that stays keeps nobody from starting.
+            Err(error) => tracing::warn!(container = id, %error, "a container could not be removed yet"),
         }
-        swept += 1;
     }
     Ok(swept)
 }

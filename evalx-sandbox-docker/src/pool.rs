@@ -49,7 +49,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 enum Own {
     /// It has one that nobody uses now.
-    Free(Loan),
+    Free(Box<Loan>),
     /// It has, and waiting for it costs more by now than another would.
     Busy,
     /// It has none.
@@ -226,7 +226,7 @@ impl Pool {
                 None => Own::None,
             };
             if let Own::Free(loan) = own {
-                return Ok(loan);
+                return Ok(*loan);
             }
             let mut state = self.state();
             if state.closed {
@@ -277,7 +277,7 @@ impl Pool {
                     && let Some(mut container) = state.parked.remove(index)
                 {
                     state.tenants.let_to(&mut container, Some(origin));
-                    break Own::Free(Loan::new(container, self));
+                    break Own::Free(Box::new(Loan::new(container, self)));
                 }
                 let price = state.price;
                 let Some(tenant) = state.tenants.find(image, origin) else { break Own::None };
