@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::net::TcpListener;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -36,11 +37,13 @@ pub(crate) fn nothing_secret_is_logged() -> Result<(), String> {
         ("EVALX_WEBHOOK_SECRET", crate::SECRET),
         ("EVALX_WEBHOOK_ALLOW_PRIVATE", "true"),
     ])?;
+    // Where nobody listens: why a delivery failed is logged, and where it went is not.
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let ann = [("Authorization", "Bearer SECRETANN")];
     let program = json!({ "language": "python",
         "source": "SECRETSOURCE = input()\nprint('SECRETOUTPUT' + SECRETSOURCE)\nSECRETSOURCE()",
         "arguments": ["SECRETARGUMENT"], "idempotency_key": "SECRETKEY",
-        "webhook_url": "http://127.0.0.1:1/SECRETPATH?SECRETQUERY",
+        "webhook_url": format!("http://{closed}/SECRETPATH?SECRETQUERY"),
         "tests": [{ "name": "SECRETNAME", "stdin": "SECRETSTDIN", "expected_output": "SECRETEXPECTED" }] });
     let done = server.post_with("/v1/submissions?wait=50s", &ann, &program).expect(200).json();
     assert_eq!(done["verdict"], "runtime_error");
@@ -119,7 +122,6 @@ pub(crate) fn a_server_ends_in_time_under_load() -> Result<(), String> {
 #[cfg(feature = "otel")]
 pub(crate) fn a_collector_gets_spans() -> Result<(), String> {
     use std::io::Write;
-    use std::net::TcpListener;
     use std::sync::mpsc;
 
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
