@@ -34,8 +34,11 @@ its noise is not.
 
 ";
 
+/// A median: of which bench, of which task, and by what.
+type Median = (&'static str, &'static str, &'static str);
+
 /// What the warm pool and the agent are for, as ratios of two medians.
-const RATIOS: [(&str, [(&str, &str, &str); 2]); 2] = [
+const RATIOS: [(&str, [Median; 2]); 2] = [
     (
         "A run of hello C in a session of its own, through the agent, in parts of a `docker exec`",
         [("warm_run", "hello C", "docker agent"), ("warm_run", "hello C", "docker exec")],

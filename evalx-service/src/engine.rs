@@ -192,7 +192,7 @@ async fn ask(sandbox: DynSandbox, present: Languages, found: Toolchains, asked: 
             let _ = asked.set(found.updated(known));
         }
         Err(error) => {
-            tracing::warn!(error = %error.chain(), "the toolchains were not asked for their versions")
+            tracing::warn!(error = %error.chain(), "the toolchains were not asked for their versions");
         }
     }
 }

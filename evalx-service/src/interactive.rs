@@ -50,7 +50,7 @@ pub struct Interactive {
 #[non_exhaustive]
 pub enum Said {
     /// What the compiler did. If it failed, nothing but the end follows.
-    Compiled(CompileReport),
+    Compiled(Box<CompileReport>),
     /// The program runs.
     Started,
     /// The program has written this.
@@ -231,7 +231,7 @@ impl Sitting {
         activity.note();
         if let Some(compile) = prepared.compile() {
             // Who reads is gone if this fails, and drops this future.
-            let _ = said.send(Said::Compiled(compile.clone())).await;
+            let _ = said.send(Said::Compiled(Box::new(compile.clone()))).await;
         }
         let Some(program) = prepared.program() else {
             let hints = prepared.compile().map(|compile| {

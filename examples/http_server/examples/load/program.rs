@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -47,7 +47,7 @@ impl Program {
     /// processors, with nothing around it.
     pub(crate) fn bare_rate(self) -> Result<f64, Failure> {
         let folder = tempfile::tempdir()?;
-        let command = self.prepared(folder.path().to_owned())?;
+        let command = self.prepared(folder.path())?;
         let threads = std::thread::available_parallelism()?.get();
         let (count, began) = (AtomicU64::new(0), Instant::now());
         std::thread::scope(|scope| {
@@ -76,7 +76,7 @@ impl Program {
     }
 
     /// The command that runs it, compiled in this folder.
-    fn prepared(self, folder: PathBuf) -> Result<Vec<String>, Failure> {
+    fn prepared(self, folder: &Path) -> Result<Vec<String>, Failure> {
         let (source, binary) = (folder.join("main.src"), folder.join("main"));
         fs::write(&source, self.source)?;
         let (source, binary) = (source.display().to_string(), binary.display().to_string());

@@ -54,7 +54,10 @@ impl Server {
         // measured once it has come to rest.
         while began.elapsed() < START {
             let languages = connection.get("/v1/languages")?.body;
-            if languages.as_array().is_some_and(|all| all.iter().any(|language| !language["version"].is_null())) {
+            if languages
+                .as_array()
+                .is_some_and(|all| all.iter().any(|language| !language["version"].is_null()))
+            {
                 break;
             }
             std::thread::park_timeout(Duration::from_millis(50));

@@ -80,7 +80,10 @@ fn over_redis() -> Result<Completion, Failed> {
     native(sharing::a_killed_worker_loses_nothing(&redis))
 }
 
-/// A trial that starts its own servers; an error says why they can run no programs.
+/// A trial that starts its own servers.
+type OwnServers = fn() -> Result<(), String>;
+
+/// What came of one; an error says why they can run no programs.
 fn native(result: Result<(), String>) -> Result<Completion, Failed> {
     match result {
         Ok(()) => Ok(Completion::Completed),
@@ -142,7 +145,7 @@ fn main() -> ExitCode {
         refusing::who_waits_at_the_end_is_told_so,
     ];
     trials.push(Trial::ignorable_test("a_killed_worker_loses_nothing", over_redis));
-    let own: &[(&str, fn() -> Result<(), String>)] = &[
+    let own: &[(&str, OwnServers)] = &[
         ("who_sits_at_the_end_is_told_so", sessions::who_sits_at_the_end_is_told_so),
         ("nothing_secret_is_logged", ending::nothing_secret_is_logged),
         ("a_server_ends_in_time_under_load", ending::a_server_ends_in_time_under_load),

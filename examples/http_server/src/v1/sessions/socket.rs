@@ -74,7 +74,7 @@ async fn talk(
     };
     let interactive = start::read(app, seat.rules(), &text).map_err(Stop::Wrong)?;
     let (typist, sitting, said) = interactive.sit(seat);
-    let driven = async { sitting.drive(engine).await.map_err(stop_of) };
+    let driven = async { sitting.drive(engine).await.map_err(|error| stop_of(&error)) };
     let backend = engine.sandbox().capabilities().backend;
     let told = mouth.tell(said, &backend);
     let end = tokio::select! {
@@ -91,7 +91,7 @@ async fn talk(
 }
 
 /// What a client is told of an error of the sandbox.
-fn stop_of(error: evalx_core::Error) -> Stop {
+fn stop_of(error: &evalx_core::Error) -> Stop {
     let status = match error.kind() {
         ErrorKind::InvalidRequest | ErrorKind::Unsupported => StatusCode::UNPROCESSABLE_ENTITY,
         _ => {
