@@ -26,8 +26,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::access::Access;
 use crate::app::{App, EngineSlot, Shared, router};
-use crate::settings::{Sessions, Settings};
 use crate::judge0;
+use crate::settings::{Sessions, Settings};
 
 /// How long connections may take to end once nothing more will come of them.
 const LAST_WORDS: Duration = Duration::from_secs(3);
