@@ -54,21 +54,30 @@ impl Store {
         if size > self.most {
             return None;
         }
-        let mut forgotten = Vec::new();
-        let mut total: usize = self.kept.iter().map(|kept| kept.size).sum();
-        let most = self.most;
-        self.kept.retain(|kept| {
-            let stays = total.saturating_add(size) <= most && !kept.artifact.is_gone();
-            if !stays {
-                total -= kept.size;
-                forgotten.extend(kept.first..kept.first + kept.files);
-            }
-            stays
-        });
+        // What nobody can ask for again goes first, then what was kept longest.
+        let mut forgotten = self.forget_if(|kept, _| kept.artifact.is_gone());
+        let most = self.most - size;
+        forgotten.extend(self.forget_if(|_, total| total > most));
         let (first, files) = (self.next, artifact.files().len() as u64);
         self.next += files;
         self.kept.push_back(Kept { artifact: artifact.downgrade(), first, files, size });
         Some(Admitted { first, forgotten })
+    }
+
+    /// Forgets what `is_over` says, in the order in which it was kept; it is
+    /// told how many bytes are kept at that moment. Gives the files' numbers.
+    fn forget_if(&mut self, is_over: impl Fn(&Kept, usize) -> bool) -> Vec<u64> {
+        let mut total: usize = self.kept.iter().map(|kept| kept.size).sum();
+        let mut forgotten = Vec::new();
+        self.kept.retain(|kept| {
+            let over = is_over(kept, total);
+            if over {
+                total -= kept.size;
+                forgotten.extend(kept.first..kept.first + kept.files);
+            }
+            !over
+        });
+        forgotten
     }
 }
 
