@@ -76,6 +76,18 @@ impl Client {
         }
     }
 
+    /// Puts those back that are dead since two workers were killed under them,
+    /// as an operator does by `POST /v1/dead/{token}/requeue`; gives how many.
+    pub(crate) fn requeue_the_dead(&self, ids: &[JobId]) -> u64 {
+        let dead: Vec<_> =
+            ids.iter().copied().filter(|id| self.result(*id).status == Status::Failed).collect();
+        for id in &dead {
+            let document = self.document(*id);
+            assert!(document.error.as_ref().is_some_and(|why| why.contains("worker lost")), "{document:?}");
+        }
+        self.runtime.block_on(self.service.queues().submissions.requeue(&dead)).unwrap()
+    }
+
     /// The statuses of all attempts to deliver a result.
     pub(crate) fn deliveries(&self, id: JobId) -> Vec<Option<u16>> {
         let log = self.runtime.block_on(self.service.deliveries(id)).unwrap();
