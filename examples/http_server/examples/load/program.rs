@@ -17,7 +17,7 @@ const BARE: Duration = Duration::from_secs(3);
 
 const C: &str =
     "#include <stdio.h>\nint main(void) { long n; scanf(\"%ld\", &n); printf(\"%ld\\n\", 2 * n); }\n";
-/// The same after some 5 ms of counting, about as much as a small exercise needs.
+/// The same after about a millisecond of counting, as much as a small exercise needs.
 const COUNTING: &str = "#include <stdio.h>\nint main(void) { long n; scanf(\"%ld\", &n);\n\
     for (volatile long i = 0; i < 4000000; i++) {}\nprintf(\"%ld\\n\", 2 * n); }\n";
 const PYTHON: &str = "print(2 * int(input()))\n";
