@@ -1,11 +1,11 @@
-//! [`Feed`]: brings a program its input.
+//! [`Feed`]: brings a program its input; and what else a step is attended by.
 
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use bytes::{Buf, Bytes};
-use evalx_core::Stdin;
+use evalx_core::{Control, ControlReceiver, Stdin};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -130,6 +130,18 @@ async fn push(sender: &pipe::Sender, bytes: &mut Bytes) -> io::Result<()> {
         Err(error) => return Err(error),
     }
     Ok(())
+}
+
+/// What the caller asks for next; pending for ever if it can't ask for anything.
+///
+/// # Cancel safety
+///
+/// Dropped, it loses no request.
+pub async fn next_control(controls: &mut Option<ControlReceiver>) -> Option<Control> {
+    match controls {
+        Some(controls) => controls.recv().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// A pipe for a program's output: the host's end, which does not block, and the

@@ -40,6 +40,6 @@ mod folder;
 pub mod view;
 
 pub use blocking::blocking;
-pub use feed::{Feed, nonblocking, output_pipe};
+pub use feed::{Feed, next_control, nonblocking, output_pipe};
 pub use files::{Owner, WorkFolder};
 pub use folder::private_folder;

@@ -500,11 +500,7 @@ impl Session for ExecSession {
             }
         };
         for file in files.files() {
-            let below = match &file.path {
-                Some(below) => SandboxPath::new(format!("{path}/{below}"))?,
-                None => path.clone(),
-            };
-            self.place(&below, &file.contents, file.executable).await?;
+            self.place(&file.placed_at(path)?, &file.contents, file.executable).await?;
         }
         Ok(())
     }

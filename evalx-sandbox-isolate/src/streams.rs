@@ -7,7 +7,7 @@ use evalx_core::{
     ByteSize, Control, ControlReceiver, Error, ErrorKind, OutputStream, Result, Stdin, Stdio, StepIo,
     StreamSummary,
 };
-use evalx_host::{Feed, output_pipe};
+use evalx_host::{Feed, next_control, output_pipe};
 use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 
@@ -172,13 +172,6 @@ impl Host {
             Some(Control::CloseStdin) => self.feed.close(),
             Some(_) => {}
         }
-    }
-}
-
-async fn next_control(controls: &mut Option<ControlReceiver>) -> Option<Control> {
-    match controls {
-        Some(controls) => controls.recv().await,
-        None => std::future::pending().await,
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use evalx_core::{
     ByteSize, Control, ControlReceiver, OutputStream, Stdin, Stdio, StepIo, StreamSummary, TerminalSize,
 };
-use evalx_host::{Feed, nonblocking, output_pipe};
+use evalx_host::{Feed, next_control, nonblocking, output_pipe};
 use nix::pty::{OpenptyResult, Winsize, openpty};
 use tokio::net::unix::pipe;
 
@@ -245,13 +245,6 @@ impl Host {
             Some(Control::CloseStdin) => self.feed.close(),
             Some(_) => {}
         }
-    }
-}
-
-async fn next_control(controls: &mut Option<ControlReceiver>) -> Option<Control> {
-    match controls {
-        Some(controls) => controls.recv().await,
-        None => std::future::pending().await,
     }
 }
 
