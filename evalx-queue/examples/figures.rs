@@ -6,10 +6,9 @@
 //!
 //! `redis` is `off`, `everysec` and `always`, each a way in which the server
 //! keeps its file, and each by itself too. They run in turns with
-//! `redis-benchmark`, so that noise of the machine falls on both; what counts is
-//! the ratio to that floor. The ratio of another queue that was measured so is
-//! `OTHER`. What other work on the machine changes least is the processor time
-//! that the server took.
+//! `redis-benchmark`, so that noise of the machine falls on both. What other work
+//! on the machine changes least is the processor time that the server took.
+//! `benches/broccoli` has another queue in the same run.
 
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a program that prints figures")]
 
@@ -32,9 +31,6 @@ const BYTES: usize = 1_000;
 const WORKERS: usize = 8;
 /// Runs of each kind; the median counts.
 const RUNS: usize = 5;
-/// `broccoli_queue` 0.4.6, claim and finish with `appendfsync everysec`:
-/// 4,000 jobs a second where BRPOPLPUSH does 42,400.
-const OTHER: f64 = 4_000.0 / 42_400.0;
 
 fn main() {
     let chosen: Vec<_> = std::env::args().skip(1).collect();
@@ -193,10 +189,10 @@ impl Runs {
         self.1.push((used() - before) * 1e6 / JOBS as f64);
     }
 
-    fn print(self, what: &str, other: Option<f64>) {
+    fn print(self, what: &str, floor: f64) {
         let (rate, cpu) = (median(self.0), median(self.1));
-        let ratio = other.map(|other| format!("  {:.2} x the other", rate / other)).unwrap_or_default();
-        println!("  {what:<27} {rate:>7.0} jobs/s  {cpu:>5.1} us of the server each{ratio}");
+        let share = rate / floor;
+        println!("  {what:<27} {rate:>7.0} jobs/s  {cpu:>5.1} us of the server each  {share:.2} of the floor");
     }
 }
 
@@ -217,11 +213,10 @@ fn redis(name: &str, options: RedisOptions) {
         server.ask(&["FLUSHALL"]).unwrap();
     }
     let floor = median(floors);
-    let other = Some(OTHER * floor);
     println!("redis, {name}: BRPOPLPUSH {floor:.0}/s, {WORKERS} clients, {BYTES} bytes");
-    enqueued.print("enqueue", None);
-    single.print("claim and finish, 1 by 1", other);
-    batched.print("claim and finish, 50 by 50", other);
+    enqueued.print("enqueue", floor);
+    single.print("claim and finish, 1 by 1", floor);
+    batched.print("claim and finish, 50 by 50", floor);
     runtime.block_on(latency(&server));
 }
 

@@ -4,6 +4,7 @@ mod config;
 mod durability;
 mod link;
 mod listen;
+mod record;
 mod reply;
 mod script;
 

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use redis::Value;
-use serde::Deserialize;
 
+use super::record::Record;
 use crate::admission::{Scope, retry_after};
 use crate::{
     Admission, AttemptError, BlobId, Claimed, Error, ErrorKind, Event, JobState, JobView, Lease, Priority,
@@ -16,7 +16,7 @@ use crate::{
 /// A list that is read from its front.
 pub(super) struct Reader(std::vec::IntoIter<Value>);
 
-fn nonsense() -> Error {
+pub(super) fn nonsense() -> Error {
     Error::new(
         ErrorKind::Internal,
         "the server's answer makes no sense: somebody else writes to the queue's keys",
@@ -134,65 +134,20 @@ pub(super) fn admission(value: Value) -> Result<Admission> {
     })
 }
 
-/// A job as the scripts keep it: a list of these, packed as `MessagePack`.
-/// `lua/core.lua` names the places. What there is not is zero, or empty.
-#[derive(Debug, Deserialize)]
-struct Record {
-    state: String,
-    /// Until when the lease holds, the job is put off, or it is kept: by its state.
-    until: u64,
-    tenant: String,
-    language: String,
-    level: u64,
-    /// Its place in its tenant's lane.
-    _ordinal: u64,
-    enqueued_at: u64,
-    ready_since: u64,
-    max_run: u64,
-    _max_attempts: u32,
-    result_ttl: u64,
-    expires_at: u64,
-    _idempotency_key: String,
-    trace: String,
-    blobs: String,
-    payload_bytes: u64,
-    attempt: u32,
-    crashes: u32,
-    token: u64,
-    /// The token by which it was last settled, so that a repeat is known.
-    _settled: u64,
-    /// The token of the last start that is among its events.
-    _noted: u64,
-    started_at: u64,
-    finished_at: u64,
-    worker: String,
-    cancel: u8,
-    _event_bytes: u64,
-    /// What the last events were told with, so that a repeat is known.
-    _event_nonce: String,
-    events_dropped: u64,
-}
-
-impl Record {
-    fn of(value: Value) -> Result<Self> {
-        rmp_serde::from_slice(&bytes(value)?).map_err(|_| nonsense())
-    }
-}
-
 /// A job that was claimed by a call sent at `sent`.
 fn claimed(value: Value, sent: Instant) -> Result<Claimed> {
     let mut fields = Reader::of(value)?;
     let id = fields.parsed()?;
     let valid_for = Duration::from_millis(fields.count()?);
-    let job = Record::of(fields.next()?)?;
+    let job = Record::unpack(&fields.bytes()?)?;
     Ok(Claimed {
-        lease: Lease { id, token: job.token },
+        lease: Lease { id, token: job.token.into() },
         valid_until: sent + valid_for,
         attempt: job.attempt,
         crashes: job.crashes,
         tenant: job.tenant,
         language: job.language,
-        priority: priority(job.level)?,
+        priority: priority(job.level.into())?,
         max_run: Duration::from_millis(job.max_run),
         result_ttl: Duration::from_millis(job.result_ttl),
         enqueued_at: Timestamp::from_millis(job.enqueued_at),
@@ -213,7 +168,7 @@ pub(super) fn view(value: Value) -> Result<Option<JobView>> {
     }
     let mut fields = Reader::of(value)?;
     let id = fields.parsed()?;
-    let job = Record::of(fields.next()?)?;
+    let job = Record::unpack(&fields.bytes()?)?;
     let position = u64::try_from(fields.integer()?).ok();
     let errors = fields.list()?.rest().map(attempt_error).collect::<Result<_>>()?;
     let result = fields.0.next().map_or(Ok(None), maybe_bytes)?;
@@ -224,10 +179,10 @@ pub(super) fn view(value: Value) -> Result<Option<JobView>> {
         state,
         tenant: job.tenant,
         language: job.language,
-        priority: priority(job.level)?,
+        priority: priority(job.level.into())?,
         attempt: job.attempt,
         crashes: job.crashes,
-        token: job.token,
+        token: job.token.into(),
         enqueued_at: Timestamp::from_millis(job.enqueued_at),
         started_at: at(job.started_at),
         finished_at: at(job.finished_at),
@@ -241,8 +196,8 @@ pub(super) fn view(value: Value) -> Result<Option<JobView>> {
         errors,
         trace: maybe_text(job.trace),
         blobs: blobs(&job.blobs)?,
-        payload_bytes: job.payload_bytes,
-        events_dropped: job.events_dropped,
+        payload_bytes: job.payload_bytes.into(),
+        events_dropped: job.events_dropped.into(),
     }))
 }
 

@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 
+use super::record::Record;
 use crate::Lease;
 use crate::memory::{EXPIRED, WORKER_LOST};
 
@@ -19,8 +20,14 @@ pub(super) struct Script {
 }
 
 impl Script {
+    /// Each part is a function inside the one before: what a function takes from
+    /// one further out costs nothing to find, where it is searched for among all
+    /// names of its own. Each call of a script makes its functions anew.
     fn new(parts: &[&str]) -> Self {
-        let source = parts.join("\n").replace("WORKER_LOST", WORKER_LOST).replace("EXPIRED", EXPIRED);
+        let source = parts.join("return (function()\n") + &"end)()\n".repeat(parts.len() - 1);
+        let source = Record::resolve(source)
+            .replace("WORKER_LOST", WORKER_LOST)
+            .replace("'EXPIRED'", &format!("'{EXPIRED}'"));
         let hash = redis::Script::new(&source).get_hash().to_owned();
         Self { source, hash }
     }
@@ -118,7 +125,8 @@ mod tests {
 
     #[test]
     fn scripts_touch_no_key_outside_the_prefix() {
-        let from_prefix = ["P ..", "NONE", "key", "lane", "list", "set", "unpack(", "job_key("];
+        let from_prefix =
+            ["P ..", "NONE", "LEASE", "READY[", "ENDED", "key", "lane", "list", "set", "unpack(", "job_key("];
         for (name, script) in ALL {
             for line in script.source.lines() {
                 for (_, after) in ["call('", "gather('"].iter().flat_map(|call| line.split_once(call)) {

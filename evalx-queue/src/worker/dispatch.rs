@@ -75,6 +75,7 @@ impl Dispatcher {
 
     pub(super) async fn run(mut self, mut stop: oneshot::Receiver<()>) -> Drained {
         loop {
+            self.gather().await;
             self.call(true);
             tokio::select! {
                 // Cancel safe: a receiver, and what `progress` says of itself.
@@ -122,6 +123,18 @@ impl Dispatcher {
                 }
             }
             () = sleep_until(self.not_before), if waits => {}
+        }
+    }
+
+    /// Lets jobs that end in the same moment be settled in one call: those that
+    /// are about to say so get a turn before it is sent.
+    async fn gather(&mut self) {
+        if self.unsettled.is_empty() || self.settling.is_some() {
+            return;
+        }
+        tokio::task::yield_now().await;
+        while let Some(ended) = self.running.try_join_next() {
+            self.ended(ended);
         }
     }
 
@@ -223,6 +236,7 @@ impl Dispatcher {
         }
         let deadline = Instant::now() + self.config.drain;
         while self.is_busy() {
+            self.gather().await;
             self.call(false);
             if timeout_at(deadline, self.progress()).await.is_err() {
                 break;
@@ -242,6 +256,7 @@ impl Dispatcher {
                 }
                 continue;
             }
+            self.gather().await;
             self.call(false);
             if timeout_at(deadline, self.progress()).await.is_err() {
                 tracing::warn!(count = self.running.len(), "jobs can't be stopped: their leases run out");

@@ -16,7 +16,7 @@ if job[STATE] == 'delayed' then
     call('ZREM', P .. ':delayed', id)
 else
     local level, lane = job[LEVEL], lane_key(job[LEVEL], job[TENANT])
-    call('ZREM', P .. ':s:' .. level, id)
+    call('ZREM', READY[level], id)
     call('ZREM', lane, id)
     if call('EXISTS', lane) == 0 then call('LREM', P .. ':g:' .. level, 1, job[TENANT]) end
 end

@@ -46,27 +46,37 @@ local function close_ring(ring, level)
     if #back > 0 then call('RPUSH', key, unpack(back)) end
 end
 
+-- The lane of the next job: of the first priority that has one, except that
+-- each sixteenth time the last one comes first.
+local function next_lane(rings, most, cap)
+    local levels = 0
+    for level = 0, 2 do if ready(level) > 0 then levels = levels + 1 end end
+    local from, to, step = 0, 2, 1
+    if levels > 1 then
+        set('turn', ((ctl.turn or 0) + 1) % 16)
+        if ctl.turn == 0 then from, to, step = 2, 0, -1 end
+    end
+    for level = from, to, step do
+        if counts[level] > 0 then
+            local ring = rings[level] or open_ring(level, most)
+            rings[level] = ring
+            local lane = turn(ring, level, cap)
+            if lane then
+                counts[level] = counts[level] - 1
+                return lane
+            end
+        end
+    end
+    return nil
+end
+
 -- Takes up to `most` ids out of their lanes. They count as in flight.
 local function pick(most, cap)
     local rings, picks, taken = {}, {}, {}
-    for _ = 1, most do
-        local levels = 0
-        for level = 0, 2 do if ready(level) > 0 then levels = levels + 1 end end
-        local from, to, step = 0, 2, 1
-        if levels > 1 then
-            set('turn', ((ctl.turn or 0) + 1) % 16)
-            if ctl.turn == 0 then from, to, step = 2, 0, -1 end
-        end
-        local lane
-        for level = from, to, step do
-            if not lane and ready(level) > 0 then
-                rings[level] = rings[level] or open_ring(level, most)
-                lane = turn(rings[level], level, cap)
-                if lane then counts[level] = counts[level] - 1 end
-            end
-        end
+    for at = 1, most do
+        local lane = next_lane(rings, most, cap)
         if not lane then break end
-        picks[#picks + 1] = lane
+        picks[at] = lane
         taken[lane] = (taken[lane] or 0) + 1
     end
     for level, ring in pairs(rings) do close_ring(ring, level) end
@@ -89,7 +99,7 @@ local function hand_out(ids, valid)
     for at, id in ipairs(ids) do keys[at] = P .. ':p:' .. id end
     if #ids == 0 then return claimed end
     for at, payload in ipairs(call('MGET', unpack(keys))) do
-        claimed[at] = {ids[at], valid[at], cmsgpack.pack(jobs[ids[at]]), payload or ''}
+        claimed[at] = {ids[at], valid[at], pack(jobs[ids[at]]), payload or ''}
     end
     return claimed
 end
@@ -107,7 +117,7 @@ local function claim(worker, most, terms)
         for _, id in ipairs(ids) do
             local job = jobs[id]
             wait(job, -1)
-            gather('ZREM', P .. ':s:' .. job[LEVEL], id)
+            gather('ZREM', READY[job[LEVEL]], id)
             if job[EXPIRES] > 0 and job[EXPIRES] <= now then
                 expired = expired + 1
                 count(':n:fly', job[TENANT], -1)
@@ -118,9 +128,9 @@ local function claim(worker, most, terms)
                 job[STATE], job[UNTIL], job[STARTED], job[WORKER] = 'active', now + length, now, worker
                 job[ATTEMPT], job[TOKEN] = job[ATTEMPT] + 1, job[TOKEN] + 1
                 touch(id)
-                gather('ZADD', P .. ':lease', now + length, id)
+                gather('ZADD', LEASE, digits(now + length), id)
                 held[#held + 1], valid[#valid + 1] = id, length
-                record[#record + 1] = string.format('%s %.0f', id, job[TOKEN])
+                record[#record + 1] = id .. ' ' .. job[TOKEN]
             end
         end
     end
@@ -156,7 +166,7 @@ end
 -- How long until something happens by itself, in milliseconds; -1 for never.
 local function next_change()
     local soonest = -1
-    for _, key in ipairs({P .. ':delayed', P .. ':lease'}) do
+    for _, key in ipairs({P .. ':delayed', LEASE}) do
         local first = call('ZRANGE', key, 0, 0, 'WITHSCORES')
         if first[2] then
             local left = math.max(0, tonumber(first[2]) - now)

@@ -1,5 +1,6 @@
 -- How attempts fail and jobs end. ARGV[1..5] are the configuration's
 -- max_crashes, dead_ttl, max_dead, backoff and backoff_cap.
+local ENDED = {done = P .. ':d:done', dead = P .. ':d:dead', cancelled = P .. ':d:cancelled'}
 local max_crashes, dead_ttl, max_dead = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 
 -- Ends a job that nobody has, and that no longer counts as waiting.
@@ -10,18 +11,18 @@ local function finish_as(id, state)
     job[STATE], job[FINISHED], job[UNTIL] = state, now, till
     mark(id)
     touch(id)
-    for blob in string.gmatch(job[BLOBS], '%S+') do
+    for blob in each_blob(job[BLOBS]) do
         if call('HINCRBY', P .. ':pins', blob, -1) <= 0 then
             call('HDEL', P .. ':pins', blob)
             call('PEXPIRE', P .. ':b:' .. blob, ttl)
         end
     end
     if state ~= 'dead' then
-        gather('ZADD', P .. ':d:' .. state, till, id)
+        gather('ZADD', ENDED[state], digits(till), id)
     else
-        call('ZADD', P .. ':d:dead', till, id)
-        if call('ZCARD', P .. ':d:dead') > max_dead then
-            forget({call('ZRANGE', P .. ':d:dead', 0, 0)[1]})
+        call('ZADD', ENDED.dead, till, id)
+        if call('ZCARD', ENDED.dead) > max_dead then
+            forget({call('ZRANGE', ENDED.dead, 0, 0)[1]})
             write_gathered()
         end
     end
@@ -36,7 +37,7 @@ end
 
 -- Takes a job from its worker.
 local function take_back(id)
-    gather('ZREM', P .. ':lease', id)
+    gather('ZREM', LEASE, id)
     count(':n:fly', jobs[id][TENANT], -1)
 end
 
@@ -72,7 +73,7 @@ end
 
 -- Takes back what lost workers had.
 local function reap()
-    local ids = due(P .. ':lease', '100')
+    local ids = due(LEASE, '100')
     if #ids == 0 then return 0 end
     local retried = 0
     for _, id in ipairs(ids) do

@@ -35,8 +35,8 @@ local function refusal(tenant, blobs)
     if ctl.draining then return {'draining'} end
     local scope, most, has = 'queue', max_depth, depth_now()
     if has < most and tenant_depth then scope, most, has = 'tenant', tenant_depth, waiting_of(tenant) end
-    if has >= most then return {'full', scope, has, call('ZCARD', P .. ':lease'), tonumber(ctl.average or 0)} end
-    for blob in string.gmatch(blobs, '%S+') do
+    if has >= most then return {'full', scope, has, call('ZCARD', LEASE), tonumber(ctl.average or 0)} end
+    for blob in each_blob(blobs) do
         if call('EXISTS', P .. ':b:' .. blob) == 0 then return {'blob_gone', blob} end
     end
     return nil
@@ -54,7 +54,7 @@ local function admit(id, tenant, language, level, idempotency, fingerprint, dela
     if refused then return refused end
     -- Here all is still as it was: if there is no room, none of the jobs is taken.
     call('SETRANGE', NONE, '0', '')
-    for blob in string.gmatch(blobs, '%S+') do
+    for blob in each_blob(blobs) do
         call('HINCRBY', P .. ':pins', blob, 1)
         call('PERSIST', P .. ':b:' .. blob)
     end

@@ -7,7 +7,7 @@ local backoff, backoff_cap = tonumber(ARGV[4]), tonumber(ARGV[5])
 local average, completed, crashed, retried = tonumber(ctl.average or 0), 0, 0, 0
 
 local function finish(id, job, result, blobs)
-    for blob in string.gmatch(blobs, '%S+') do
+    for blob in each_blob(blobs) do
         if call('EXISTS', P .. ':b:' .. blob) == 1 then
             call('HINCRBY', P .. ':pins', blob, 1)
             call('PERSIST', P .. ':b:' .. blob)

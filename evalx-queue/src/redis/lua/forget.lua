@@ -10,7 +10,7 @@ local function forget(ids)
                 local key = P .. ':i:' .. #job[TENANT] .. ':' .. job[TENANT] .. ':' .. job[KEY]
                 if string.sub(call('GET', key) or '', 1, #id) == id then call('DEL', key) end
             end
-            for blob in string.gmatch(job[BLOBS], '%S+') do
+            for blob in each_blob(job[BLOBS]) do
                 if call('HEXISTS', P .. ':pins', blob) == 0 then call('DEL', P .. ':b:' .. blob) end
             end
         end

@@ -13,7 +13,7 @@ for at, id in ipairs(ids) do
             valid = math.min(lease, most - now)
             job[UNTIL] = now + valid
             mark(id)
-            gather('ZADD', P .. ':lease', now + valid, id)
+            gather('ZADD', LEASE, now + valid, id)
         end
     end
     answers[#answers + 1] = valid

@@ -5,7 +5,7 @@ for _, id in ipairs(ARGV) do
     local job = known(id)
     if job and job[STATE] == 'dead' then
         gather('ZREM', P .. ':d:dead', id)
-        for blob in string.gmatch(job[BLOBS], '%S+') do
+        for blob in each_blob(job[BLOBS]) do
             if call('EXISTS', P .. ':b:' .. blob) == 1 then
                 call('HINCRBY', P .. ':pins', blob, 1)
                 call('PERSIST', P .. ':b:' .. blob)

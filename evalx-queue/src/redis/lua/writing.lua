@@ -4,6 +4,16 @@
 -- refused when the memory is full. DEL is not, so that jobs can be finished
 -- where there is no room for new ones; SETRANGE is, before anything is written.
 local NONE = P .. ':none'
+local LEASE = P .. ':lease'
+
+-- A number as text. A script has the same times over and over, and each number
+-- that is handed to a command is printed as if it were no whole one.
+local texts = {}
+local function digits(number)
+    local text = texts[number] or string.format('%d', number)
+    texts[number] = text
+    return text
+end
 
 -- One more word, or two, of a command on a key that can take many.
 local gathered, order = {}, {}
@@ -86,7 +96,7 @@ local function save()
         end
     end
     for _, id in ipairs(changed) do
-        if jobs[id] then put(job_key(id), cmsgpack.pack(jobs[id])) end
+        if jobs[id] then put(job_key(id), pack(jobs[id])) end
     end
     if #words > 0 then call('MSET', unpack(words)) end
     if #settings > 0 then call('HSET', P .. ':ctl', unpack(settings)) end
@@ -100,19 +110,20 @@ local function wait(job, by)
 end
 
 -- How many jobs of each priority are ready, and how many of a tenant.
+local READY = {[0] = P .. ':s:0', P .. ':s:1', P .. ':s:2'}
 local counts = {}
 local function ready(level)
-    counts[level] = counts[level] or call('ZCARD', P .. ':s:' .. level)
+    counts[level] = counts[level] or call('ZCARD', READY[level])
     return counts[level]
 end
 local function all_ready() return ready(0) + ready(1) + ready(2) end
-local lanes = {}
+local lanes = {[0] = {}, {}, {}}
 local function lane_of(level, tenant)
-    local key = lane_key(level, tenant)
-    local lane = lanes[key]
+    local lane = lanes[level][tenant]
     if not lane then
+        local key = lane_key(level, tenant)
         lane = {key = key, size = call('ZCARD', key)}
-        lanes[key] = lane
+        lanes[level][tenant] = lane
     end
     return lane
 end
@@ -128,7 +139,7 @@ local function make_ready(id)
     lane.size = lane.size + 1
     if lane.size == 1 then gather('RPUSH', P .. ':g:' .. level, job[TENANT]) end
     gather('ZADD', lane.key, job[ORDINAL], id)
-    gather('ZADD', P .. ':s:' .. level, now, id)
+    gather('ZADD', READY[level], digits(now), id)
     return lane
 end
 local function put_off(id, till)
@@ -151,4 +162,11 @@ local function note(id, at, token, name, data)
         gather('RPUSH', key, string.format('%.0f %.0f started\n', job[STARTED], job[TOKEN]))
     end
     gather('RPUSH', key, string.format('%.0f %.0f ', at, token) .. name .. '\n' .. data)
+end
+
+-- The blobs of a job, one after the other. Most have none.
+local function nothing() return nil end
+local function each_blob(list)
+    if list == '' then return nothing end
+    return string.gmatch(list, '%S+')
 end
