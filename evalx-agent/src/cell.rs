@@ -40,6 +40,7 @@ use rustix::thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets};
 
 use crate::codec::{Decoder, Encoder};
 use crate::filter::{confine, confine_sockets};
+use crate::guard::empty_bounding_set;
 use crate::wire::{LONGEST, Order, Streams};
 use crate::workspace::{BOX, enter_cell};
 use crate::{Failure, at, part};
@@ -225,10 +226,7 @@ fn live(control: &mut UnixStream) -> Result<(), Failure> {
 /// Gives up, for good, whatever this process could do that the program must not.
 fn give_up() -> Result<(), Failure> {
     at("give up capabilities", rustix::thread::clear_ambient_capability_set())?;
-    for capability in CapabilitySet::all().iter() {
-        // One that this kernel does not know is nobody's.
-        let _ = rustix::thread::remove_capability_from_bounding_set(capability);
-    }
+    empty_bounding_set();
     let bits = CapabilitiesSecureBits::NO_ROOT
         | CapabilitiesSecureBits::NO_ROOT_LOCKED
         | CapabilitiesSecureBits::NO_SETUID_FIXUP

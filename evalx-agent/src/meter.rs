@@ -61,7 +61,12 @@ impl Meter {
             Files::V1 { cpu: of("cpuacct"), memory: of("memory"), pids: of("pids") }
         };
         let mut meter = Self { files, own: !group.is_empty(), before: Usage::default() };
-        meter.before = meter.read();
+        if meter.own {
+            // In a new group the cell alone has been, which only took CPU time.
+            (meter.before.cpu_ns, meter.before.user, meter.before.system) = meter.cpu();
+        } else {
+            meter.before = meter.read();
+        }
         meter
     }
 
@@ -75,14 +80,30 @@ impl Meter {
         self.own
     }
 
-    fn read(&self) -> Usage {
+    /// CPU time in nanoseconds, and its parts in user mode and in the kernel.
+    fn cpu(&self) -> (u64, u64, u64) {
         match &self.files {
-            Files::V1 { cpu, memory, pids } => {
+            Files::V1 { cpu, .. } => {
+                let of = |name: &str| number(&cpu.join(name));
+                (of("cpuacct.usage"), of("cpuacct.usage_user"), of("cpuacct.usage_sys"))
+            }
+            Files::V2 { group } => {
+                let text = fs::read_to_string(group.join("cpu.stat")).unwrap_or_default();
+                let of = |name: &str| field(&text, name);
+                (of("usage_usec").saturating_mul(1000), of("user_usec"), of("system_usec"))
+            }
+        }
+    }
+
+    fn read(&self) -> Usage {
+        let (cpu_ns, user, system) = self.cpu();
+        match &self.files {
+            Files::V1 { memory, pids, .. } => {
                 let text = |path: PathBuf| fs::read_to_string(path).unwrap_or_default();
                 Usage {
-                    cpu_ns: number(&cpu.join("cpuacct.usage")),
-                    user: number(&cpu.join("cpuacct.usage_user")),
-                    system: number(&cpu.join("cpuacct.usage_sys")),
+                    cpu_ns,
+                    user,
+                    system,
                     memory: number(&memory.join("memory.usage_in_bytes")),
                     memory_peak: number(&memory.join("memory.max_usage_in_bytes")),
                     oom_kills: field(&text(memory.join("memory.oom_control")), "oom_kill"),
@@ -92,11 +113,10 @@ impl Meter {
             }
             Files::V2 { group } => {
                 let text = |name: &str| fs::read_to_string(group.join(name)).unwrap_or_default();
-                let cpu = text("cpu.stat");
                 Usage {
-                    cpu_ns: field(&cpu, "usage_usec").saturating_mul(1000),
-                    user: field(&cpu, "user_usec"),
-                    system: field(&cpu, "system_usec"),
+                    cpu_ns,
+                    user,
+                    system,
                     memory: number(&group.join("memory.current")),
                     memory_peak: number(&group.join("memory.peak")),
                     oom_kills: field(&text("memory.events"), "oom_kill"),
@@ -111,7 +131,7 @@ impl Meter {
     pub(crate) fn cpu_ns(&self) -> u64 {
         let now = match &self.files {
             Files::V1 { cpu, .. } => number(&cpu.join("cpuacct.usage")),
-            Files::V2 { .. } => self.read().cpu_ns,
+            Files::V2 { .. } => self.cpu().0,
         };
         now.saturating_sub(self.before.cpu_ns)
     }

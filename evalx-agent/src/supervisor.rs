@@ -1,5 +1,6 @@
 //! The supervisor: it speaks with the host, and keeps one session at a time.
 
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -14,16 +15,16 @@ use nix::unistd::read;
 
 use crate::cell::{Cell, Word};
 use crate::files::{self, Trouble, Upload};
-use crate::guard::keep_capabilities;
+use crate::guard::{empty_bounding_set, keep_capabilities};
 use crate::meter::Meter;
 use crate::outbox::{Outbox, never_wait};
 use crate::step::{Source, Step, passes};
 use crate::store::Store;
-use crate::wire::{FromAgent, Inbox, Order, Stopped, ToAgent, VERSION};
+use crate::wire::{CELLS_AHEAD, FromAgent, Inbox, Order, Stopped, ToAgent, VERSION};
 use crate::workspace::{Disk, settle};
 use crate::{Failure, at};
 
-/// The processes of a container in which nothing runs, besides a cell that waits: the
+/// The processes of a container in which nothing runs, besides the cells that wait: the
 /// guard and the supervisor.
 const OWN_PROCESSES: usize = 2;
 
@@ -65,8 +66,13 @@ struct Supervisor {
     home: File,
     /// The mounts that there are between sessions.
     mounts: String,
-    /// The cell of the next step, whichever session that will be of.
-    cell: Option<Waiting>,
+    /// The cells of the next steps, whichever sessions those will be of.
+    cells: VecDeque<Waiting>,
+    /// Whether the host has put a cell in a control group of its own: what is made
+    /// while a step runs is no part of the step's figures then.
+    apart: bool,
+    /// Processors that programs may run on.
+    processors: u32,
     store: Store,
     session: Option<Session>,
 }
@@ -82,16 +88,25 @@ enum Event {
 impl Supervisor {
     fn settle() -> Result<Self, Failure> {
         keep_capabilities()?;
+        // Cells are born without it. What this process has, and hands to them, is ambient.
+        empty_bounding_set();
         settle()?;
         let home = at("find its own PID namespace", File::open("/proc/self/ns/pid"))?;
-        Ok(Self { home, mounts: mounts()?, cell: None, store: Store::default(), session: None })
+        Ok(Self {
+            home,
+            mounts: mounts()?,
+            cells: VecDeque::new(),
+            apart: false,
+            processors: at("count the processors", count_processors())?,
+            store: Store::default(),
+            session: None,
+        })
     }
 
     /// Serves the host until it hangs up.
     fn serve(mut self, mut outbox: Outbox) -> Result<ExitCode, Failure> {
         outbox.push(&FromAgent::Hello(VERSION));
         self.prepare(&mut outbox)?;
-        at("speak with the host", outbox.flush())?;
         let mut inbox = Inbox::default();
         let mut buffer = vec![0; 256 << 10];
         loop {
@@ -117,13 +132,10 @@ impl Supervisor {
                     }
                 }
             }
-            let ended = self.end_step(&mut outbox)?;
+            self.end_step(&mut outbox)?;
             // The host hears of the end before anything is done for the next step.
             at("speak with the host", outbox.flush())?;
-            if ended {
-                self.prepare(&mut outbox)?;
-                at("speak with the host", outbox.flush())?;
-            }
+            self.prepare(&mut outbox)?;
         }
     }
 
@@ -170,7 +182,9 @@ impl Supervisor {
                 return Ok(());
             }
             ToAgent::Attach { group } => {
-                if let Some(waiting) = &mut self.cell {
+                self.apart = !group.is_empty();
+                // The host hears of cells, and puts them away, in the order of their making.
+                if let Some(waiting) = self.cells.iter_mut().find(|waiting| waiting.group.is_none()) {
                     waiting.group = Some(group);
                 }
                 return Ok(());
@@ -229,33 +243,37 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Starts the next cell, ahead of its order.
+    /// Starts the cells that are missing, ahead of their orders.
     fn prepare(&mut self, outbox: &mut Outbox) -> Result<(), Failure> {
-        let cell = Cell::start(self.home.as_fd())?;
-        outbox.push(&FromAgent::Cell { pid: cell.pid().into() });
-        self.cell = Some(Waiting { cell, group: None });
+        let (most, may) = if self.apart { (CELLS_AHEAD, true) } else { (1, self.step().is_none()) };
+        while may && (self.cells.len() as u64) < most {
+            let cell = Cell::start(self.home.as_fd())?;
+            outbox.push(&FromAgent::Cell { pid: cell.pid().into() });
+            self.cells.push_back(Waiting { cell, group: None });
+            at("speak with the host", outbox.flush())?;
+        }
         Ok(())
     }
 
     fn run(&mut self, order: Order) -> Result<(), Failure> {
         let Some(session) = &mut self.session else { return Err(garbled()) };
-        let Some(mut waiting) = self.cell.take() else { return Err(garbled()) };
+        let Some(mut waiting) = self.cells.pop_front() else { return Err(garbled()) };
         let group = waiting.group.take().ok_or_else(garbled)?;
         if let Some((errno, what)) = await_ready(&mut waiting.cell)? {
             return Err(Failure { what, error: io::Error::from_raw_os_error(errno) });
         }
         let meter = Meter::start(&group);
-        session.step = Some(Step::begin(waiting.cell, order, meter)?);
+        session.step = Some(Step::begin(waiting.cell, order, meter, self.processors)?);
         Ok(())
     }
 
-    /// Tells of a step that is over; whether one was.
-    fn end_step(&mut self, outbox: &mut Outbox) -> Result<bool, Failure> {
-        let Some(session) = &mut self.session else { return Ok(false) };
-        let Some(step) = session.step.take_if(|step| step.is_over()) else { return Ok(false) };
+    /// Tells of a step that is over, if one is.
+    fn end_step(&mut self, outbox: &mut Outbox) -> Result<(), Failure> {
+        let Some(session) = &mut self.session else { return Ok(()) };
+        let Some(step) = session.step.take_if(|step| step.is_over()) else { return Ok(()) };
         let told = step.finish(&session.disk)?;
         outbox.push(&told);
-        Ok(true)
+        Ok(())
     }
 
     /// Ends the session; what is left of it all the same.
@@ -266,7 +284,7 @@ impl Supervisor {
             return Ok("a step that runs".to_owned());
         }
         session.disk.unmount()?;
-        let own = OWN_PROCESSES + usize::from(self.cell.is_some());
+        let own = OWN_PROCESSES + self.cells.len();
         let processes = at("look for processes", processes())?;
         if processes != own {
             return Ok(format!("{processes} processes where {own} should be"));
@@ -320,6 +338,11 @@ fn garbled() -> Failure {
 
 fn mounts() -> Result<String, Failure> {
     at("list the mounts", fs::read_to_string("/proc/self/mountinfo"))
+}
+
+/// The processors of the container, whatever its share of their time.
+fn count_processors() -> io::Result<u32> {
+    Ok(rustix::thread::sched_getaffinity(None)?.count().max(1))
 }
 
 /// The processes of the container.
