@@ -11,10 +11,10 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::termios::{Winsize as Size, tcsetwinsize};
 
 use crate::cell::{Cell, EXECUTE, End, Word};
+use crate::disk::Disk;
 use crate::meter::Meter;
 use crate::outbox::{Outbox, never_wait};
 use crate::wire::{Ended, FromAgent, OUTPUT_WINDOW, Order, Stopped, Streams};
-use crate::workspace::Disk;
 use crate::{Failure, at};
 
 /// The longest that nobody looks at memory and CPU time while a step runs.

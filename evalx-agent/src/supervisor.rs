@@ -1,7 +1,7 @@
 //! The supervisor: it speaks with the host, and keeps one session at a time.
 
 use std::collections::VecDeque;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::ExitCode;
@@ -14,14 +14,15 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::read;
 
 use crate::cell::{Cell, Word};
+use crate::disk::Disk;
 use crate::files::{self, Trouble, Upload};
 use crate::guard::{empty_bounding_set, keep_capabilities};
-use crate::meter::Meter;
+use crate::meter::Meters;
 use crate::outbox::{Outbox, never_wait};
 use crate::step::{Source, Step, passes};
 use crate::store::Store;
 use crate::wire::{CELLS_AHEAD, FromAgent, Inbox, Order, Stopped, ToAgent, VERSION};
-use crate::workspace::{Disk, settle};
+use crate::workspace::Ground;
 use crate::{Failure, at};
 
 /// The processes of a container in which nothing runs, besides the cells that wait: the
@@ -64,8 +65,10 @@ struct Waiting {
 struct Supervisor {
     /// The PID namespace to go back to.
     home: File,
-    /// The mounts that there are between sessions.
-    mounts: String,
+    ground: Ground,
+    meters: Meters,
+    /// What has nothing to read and takes everything, for cells.
+    null: File,
     /// The cells of the next steps, whichever sessions those will be of.
     cells: VecDeque<Waiting>,
     /// Whether the host has put a cell in a control group of its own: what is made
@@ -74,6 +77,8 @@ struct Supervisor {
     /// Processors that programs may run on.
     processors: u32,
     store: Store,
+    /// The disk of the session before, as new.
+    spare: Option<Disk>,
     session: Option<Session>,
 }
 
@@ -90,15 +95,17 @@ impl Supervisor {
         keep_capabilities()?;
         // Cells are born without it. What this process has, and hands to them, is ambient.
         empty_bounding_set();
-        settle()?;
-        let home = at("find its own PID namespace", File::open("/proc/self/ns/pid"))?;
+        let ground = Ground::settle()?;
         Ok(Self {
-            home,
-            mounts: mounts()?,
+            home: at("find its own PID namespace", File::open("self/ns/pid"))?,
+            ground,
+            meters: Meters::find(),
+            null: at("open /dev/null", File::create("/dev/null"))?,
             cells: VecDeque::new(),
             apart: false,
             processors: at("count the processors", count_processors())?,
             store: Store::default(),
+            spare: None,
             session: None,
         })
     }
@@ -176,7 +183,7 @@ impl Supervisor {
     fn obey(&mut self, message: ToAgent, outbox: &mut Outbox) -> Result<(), Failure> {
         match message {
             ToAgent::Open { disk, files } => {
-                let disk = Disk::mount(disk, files)?;
+                let disk = self.disk(disk, files)?;
                 self.session = Some(Session { disk, step: None, upload: None });
                 outbox.push(&FromAgent::Opened);
                 return Ok(());
@@ -247,12 +254,22 @@ impl Supervisor {
     fn prepare(&mut self, outbox: &mut Outbox) -> Result<(), Failure> {
         let (most, may) = if self.apart { (CELLS_AHEAD, true) } else { (1, self.step().is_none()) };
         while may && (self.cells.len() as u64) < most {
-            let cell = Cell::start(self.home.as_fd())?;
+            let cell = Cell::start(self.home.as_fd(), &self.null)?;
             outbox.push(&FromAgent::Cell { pid: cell.pid().into() });
             self.cells.push_back(Waiting { cell, group: None });
             at("speak with the host", outbox.flush())?;
         }
         Ok(())
+    }
+
+    /// A disk that has nothing on it.
+    fn disk(&mut self, bytes: u64, files: u64) -> Result<Disk, Failure> {
+        match self.spare.take() {
+            Some(spare) if spare.is_of(bytes, files) => return Ok(spare),
+            Some(spare) => spare.unmount()?,
+            None => {}
+        }
+        Disk::mount(&self.ground, bytes, files)
     }
 
     fn run(&mut self, order: Order) -> Result<(), Failure> {
@@ -262,7 +279,7 @@ impl Supervisor {
         if let Some((errno, what)) = await_ready(&mut waiting.cell)? {
             return Err(Failure { what, error: io::Error::from_raw_os_error(errno) });
         }
-        let meter = Meter::start(&group);
+        let meter = self.meters.start(&group);
         session.step = Some(Step::begin(waiting.cell, order, meter, self.processors)?);
         Ok(())
     }
@@ -283,16 +300,15 @@ impl Supervisor {
         if session.step.is_some() {
             return Ok("a step that runs".to_owned());
         }
-        session.disk.unmount()?;
+        let Session { disk, upload, .. } = session;
+        drop(upload);
+        if disk.is_empty_again() {
+            self.spare = Some(disk);
+        } else {
+            disk.unmount()?;
+        }
         let own = OWN_PROCESSES + self.cells.len();
-        let processes = at("look for processes", processes())?;
-        if processes != own {
-            return Ok(format!("{processes} processes where {own} should be"));
-        }
-        if mounts()? != self.mounts {
-            return Ok("mounts".to_owned());
-        }
-        Ok(String::new())
+        Ok(self.ground.remains(own, self.spare.as_ref())?.unwrap_or_default())
     }
 }
 
@@ -336,17 +352,7 @@ fn garbled() -> Failure {
     Failure { what: "understand the host".to_owned(), error: Errno::EPROTO.into() }
 }
 
-fn mounts() -> Result<String, Failure> {
-    at("list the mounts", fs::read_to_string("/proc/self/mountinfo"))
-}
-
 /// The processors of the container, whatever its share of their time.
 fn count_processors() -> io::Result<u32> {
     Ok(rustix::thread::sched_getaffinity(None)?.count().max(1))
-}
-
-/// The processes of the container.
-fn processes() -> io::Result<usize> {
-    let numeric = |entry: &fs::DirEntry| entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit);
-    Ok(fs::read_dir("/proc")?.flatten().filter(numeric).count())
 }

@@ -73,18 +73,26 @@ impl StepGroup {
     /// Sets limits, unless they are set already.
     fn limit(&mut self, limits: StepLimits) -> io::Result<()> {
         let [memory_folder, pids_folder, ..] = &self.folders[..] else { return Ok(()) };
-        if self.limits.replace(limits) == Some(limits) {
+        let before = self.limits.replace(limits);
+        if before == Some(limits) {
             return Ok(());
         }
         let (memory, processes) = limits;
-        // The limit without swap is never above that with it.
-        set(memory_folder, "memory.limit_in_bytes", memory)?;
-        match set(memory_folder, "memory.memsw.limit_in_bytes", memory) {
+        let alone = || set(memory_folder, "memory.limit_in_bytes", memory);
+        let with_swap = || match set(memory_folder, "memory.memsw.limit_in_bytes", memory) {
             // Swap is not accounted here, and there is a swappiness to say so.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                set(memory_folder, "memory.swappiness", 0)?;
+                set(memory_folder, "memory.swappiness", 0)
             }
-            result => result?,
+            result => result,
+        };
+        // At no time may the limit with swap be the lower one.
+        if before.is_some_and(|(before, _)| before < memory) {
+            with_swap()?;
+            alone()?;
+        } else {
+            alone()?;
+            with_swap()?;
         }
         set(pids_folder, "pids.max", processes.saturating_add(OWN_PROCESSES))
     }
