@@ -6,7 +6,6 @@
 //! the whole container's, and what it had used before is taken off.
 
 use std::fs::File;
-use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -54,14 +53,14 @@ enum Files {
     V2 { group: Folder },
 }
 
+/// What a file says; nothing, if it can't be read.
 fn text(folder: &Folder, name: &str) -> String {
-    let mut text = String::new();
-    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-    if let Some(Ok(file)) = folder.as_ref().map(|folder| openat(folder, name, flags, Mode::empty())) {
-        // What can't be read says nothing.
-        let _ = File::from(file).read_to_string(&mut text);
-    }
-    text
+    let Some(folder) = folder else { return String::new() };
+    let file = openat(folder, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
+    // All that is asked for is within the first page, which is read at once.
+    let mut page = [0; 4096];
+    let read = file.and_then(|file| nix::unistd::read(&file, &mut page)).unwrap_or(0);
+    String::from_utf8_lossy(&page[..read]).into_owned()
 }
 
 fn number(folder: &Folder, name: &str) -> u64 {

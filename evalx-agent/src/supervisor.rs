@@ -114,6 +114,7 @@ impl Supervisor {
     fn serve(mut self, mut outbox: Outbox) -> Result<ExitCode, Failure> {
         outbox.push(&FromAgent::Hello(VERSION));
         self.prepare(&mut outbox)?;
+        at("speak with the host", outbox.flush())?;
         let mut inbox = Inbox::default();
         let mut buffer = vec![0; 256 << 10];
         loop {
@@ -139,10 +140,12 @@ impl Supervisor {
                     }
                 }
             }
-            self.end_step(&mut outbox)?;
-            // The host hears of the end before anything is done for the next step.
-            at("speak with the host", outbox.flush())?;
+            if self.end_step(&mut outbox)? {
+                // The host hears of it before anything is done for the next step.
+                at("speak with the host", outbox.flush())?;
+            }
             self.prepare(&mut outbox)?;
+            at("speak with the host", outbox.flush())?;
         }
     }
 
@@ -257,7 +260,6 @@ impl Supervisor {
             let cell = Cell::start(self.home.as_fd(), &self.null)?;
             outbox.push(&FromAgent::Cell { pid: cell.pid().into() });
             self.cells.push_back(Waiting { cell, group: None });
-            at("speak with the host", outbox.flush())?;
         }
         Ok(())
     }
@@ -284,13 +286,13 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Tells of a step that is over, if one is.
-    fn end_step(&mut self, outbox: &mut Outbox) -> Result<(), Failure> {
-        let Some(session) = &mut self.session else { return Ok(()) };
-        let Some(step) = session.step.take_if(|step| step.is_over()) else { return Ok(()) };
+    /// Tells of a step that is over; whether one was.
+    fn end_step(&mut self, outbox: &mut Outbox) -> Result<bool, Failure> {
+        let Some(session) = &mut self.session else { return Ok(false) };
+        let Some(step) = session.step.take_if(|step| step.is_over()) else { return Ok(false) };
         let told = step.finish(&session.disk)?;
         outbox.push(&told);
-        Ok(())
+        Ok(true)
     }
 
     /// Ends the session; what is left of it all the same.

@@ -83,7 +83,7 @@ impl Ground {
 
 /// What is mounted now.
 pub(crate) fn mounts() -> Result<String, Failure> {
-    let mut text = String::new();
+    let mut text = String::with_capacity(16 << 10);
     let read = File::open("self/mountinfo").and_then(|mut file| file.read_to_string(&mut text));
     at("list the mounts", read).map(|_| text)
 }
