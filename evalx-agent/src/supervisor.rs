@@ -29,6 +29,10 @@ use crate::{Failure, at};
 /// guard and the supervisor.
 const OWN_PROCESSES: usize = 2;
 
+/// How often a cell is made again that did not live to its order. Where it shares
+/// the container's memory with the steps, it is what dies if one before has left none.
+const MOST_ATTEMPTS: u32 = 3;
+
 pub(crate) fn main() -> Result<ExitCode, Failure> {
     at("hide", prctl::set_dumpable(false))?;
     let mut outbox = Outbox::default();
@@ -278,8 +282,14 @@ impl Supervisor {
         let Some(session) = &mut self.session else { return Err(garbled()) };
         let Some(mut waiting) = self.cells.pop_front() else { return Err(garbled()) };
         let group = waiting.group.take().ok_or_else(garbled)?;
-        if let Some((errno, what)) = await_ready(&mut waiting.cell)? {
-            return Err(Failure { what, error: io::Error::from_raw_os_error(errno) });
+        let mut attempts = 0;
+        while let Some((errno, what)) = await_ready(&mut waiting.cell)? {
+            attempts += 1;
+            if self.apart || attempts > MOST_ATTEMPTS {
+                return Err(Failure { what, error: io::Error::from_raw_os_error(errno) });
+            }
+            let dead = std::mem::replace(&mut waiting.cell, Cell::start(self.home.as_fd(), &self.null)?);
+            dead.bury()?;
         }
         let meter = self.meters.start(&group);
         session.step = Some(Step::begin(waiting.cell, order, meter, self.processors)?);
