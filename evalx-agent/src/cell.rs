@@ -13,7 +13,7 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -22,7 +22,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -39,9 +39,11 @@ use rustix::process::{WaitOptions, wait};
 use rustix::thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets};
 
 use crate::codec::{Decoder, Encoder};
+use crate::disk::BOX;
 use crate::filter::{confine, confine_sockets};
+use crate::guard::empty_bounding_set;
 use crate::wire::{LONGEST, Order, Streams};
-use crate::workspace::{BOX, enter_cell};
+use crate::workspace::enter_cell;
 use crate::{Failure, at, part};
 
 /// What a cell is called inside.
@@ -78,10 +80,11 @@ pub(crate) struct Cell {
 
 impl Cell {
     /// Starts one in a PID namespace of its own; `home` is the supervisor's.
-    pub(crate) fn start(home: BorrowedFd<'_>) -> Result<Self, Failure> {
+    pub(crate) fn start(home: BorrowedFd<'_>, null: &File) -> Result<Self, Failure> {
         let (control, theirs) = at("make a socket", UnixStream::pair())?;
+        let null = at("start a cell", null.try_clone())?;
         at("make a PID namespace", unshare(CloneFlags::CLONE_NEWPID))?;
-        let child = part("cell").stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).spawn();
+        let child = part("cell").stdin(OwnedFd::from(theirs)).stdout(null).spawn();
         at("go back to the own PID namespace", setns(home, CloneFlags::CLONE_NEWPID))?;
         let child = at("start a cell", child)?;
         at("listen to a cell", control.set_nonblocking(true))?;
@@ -201,7 +204,7 @@ fn tell_failure(control: &mut UnixStream, failure: &Failure) {
 
 fn live(control: &mut UnixStream) -> Result<(), Failure> {
     // Where the container's memory is the step's limit, programs die of it and not the agent.
-    at("go first when memory is short", fs::write("/proc/self/oom_score_adj", "1000"))?;
+    at("go first when memory is short", fs::write("self/oom_score_adj", "1000"))?;
     at("hide", prctl::set_dumpable(false))?;
     let namespaces = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWIPC
@@ -225,10 +228,7 @@ fn live(control: &mut UnixStream) -> Result<(), Failure> {
 /// Gives up, for good, whatever this process could do that the program must not.
 fn give_up() -> Result<(), Failure> {
     at("give up capabilities", rustix::thread::clear_ambient_capability_set())?;
-    for capability in CapabilitySet::all().iter() {
-        // One that this kernel does not know is nobody's.
-        let _ = rustix::thread::remove_capability_from_bounding_set(capability);
-    }
+    empty_bounding_set();
     let bits = CapabilitiesSecureBits::NO_ROOT
         | CapabilitiesSecureBits::NO_ROOT_LOCKED
         | CapabilitiesSecureBits::NO_SETUID_FIXUP

@@ -45,3 +45,13 @@ pub(crate) fn keep_capabilities() -> Result<(), Failure> {
     }
     Ok(())
 }
+
+/// Lets nothing that this process executes get a capability from a file.
+pub(crate) fn empty_bounding_set() {
+    for capability in CapabilitySet::all().iter() {
+        // One that this kernel does not know is nobody's.
+        if rustix::thread::capability_is_in_bounding_set(capability).unwrap_or(false) {
+            let _ = rustix::thread::remove_capability_from_bounding_set(capability);
+        }
+    }
+}

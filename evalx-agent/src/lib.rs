@@ -21,11 +21,17 @@
 //! - The supervisor speaks with the host, mounts the session's disk, keeps the
 //!   time and counts the output. It is in a PID namespace above every program's:
 //!   none can see, signal or trace it.
-//! - A cell is made ahead of each step, whichever session that will be of: the
-//!   disk of a session that begins later is mounted in it too. It mounts a fresh
-//!   `/proc`, gives up every capability, installs the filters of system calls and
-//!   starts the program; when the program ends it reports and ends, and the kernel
-//!   ends with it whatever else the program has started.
+//! - Cells are made ahead of their steps, whichever sessions those will be of: the
+//!   disk of a session that begins later is mounted in them too. A cell mounts a
+//!   fresh `/proc`, gives up every capability, installs the filters of system calls
+//!   and starts the program; when the program ends it reports and ends, and the
+//!   kernel ends with it whatever else the program has started.
+//! - Where the host puts each cell in a control group of its own, [a few](wire::CELLS_AHEAD)
+//!   wait, and one is made as soon as one is taken, while its program runs: a step
+//!   waits neither for its making nor for the kernel to move it. Else there is one
+//!   at a time, made while no program runs: it would be measured with it.
+//! - A session's disk serves the next too, if that one's has the same size and it
+//!   is as new once it was emptied.
 //! - What is placed in many sessions is sent once, and kept in the supervisor's
 //!   own memory: each session gets a copy.
 //!
@@ -44,6 +50,7 @@
 
 mod cell;
 mod codec;
+mod disk;
 mod files;
 mod filter;
 mod guard;
@@ -60,6 +67,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use std::process::{Command, ExitCode};
+use std::sync::OnceLock;
 
 /// What makes an agent of the `evalx` command.
 pub const SUBCOMMAND: &str = "agent";
@@ -111,7 +119,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// This program again, as another part of the agent.
 fn part(name: &str) -> Command {
-    let line = command_line(Path::new(LOADER).exists());
+    static LOADED: OnceLock<bool> = OnceLock::new();
+    let line = command_line(*LOADED.get_or_init(|| Path::new(LOADER).exists()));
     let mut command = Command::new(line[0]);
     command.args(&line[1..]);
     if std::env::args_os().nth(1).is_some_and(|first| first == SUBCOMMAND) {

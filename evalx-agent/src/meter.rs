@@ -5,10 +5,24 @@
 //! in a group of its own, that group's figures are the step's; else they are
 //! the whole container's, and what it had used before is taken off.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
 
 const ROOT: &str = "/sys/fs/cgroup";
+
+/// A folder of control groups; none where there is no such controller.
+type Folder = Option<OwnedFd>;
+
+/// Where the groups of the container are, open: a path is dear, see
+/// [`Ground`](crate::workspace::Ground).
+#[derive(Debug)]
+pub(crate) struct Meters {
+    roots: Files,
+}
 
 /// Reads the figures of one group.
 #[derive(Debug)]
@@ -35,12 +49,22 @@ pub(crate) struct Usage {
 
 #[derive(Debug)]
 enum Files {
-    V1 { cpu: PathBuf, memory: PathBuf, pids: PathBuf },
-    V2 { group: PathBuf },
+    V1 { cpu: Folder, memory: Folder, pids: Folder },
+    V2 { group: Folder },
 }
 
-fn number(path: &Path) -> u64 {
-    fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+/// What a file says; nothing, if it can't be read.
+fn text(folder: &Folder, name: &str) -> String {
+    let Some(folder) = folder else { return String::new() };
+    let file = openat(folder, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
+    // All that is asked for is within the first page, which is read at once.
+    let mut page = [0; 4096];
+    let read = file.and_then(|file| nix::unistd::read(&file, &mut page)).unwrap_or(0);
+    String::from_utf8_lossy(&page[..read]).into_owned()
+}
+
+fn number(folder: &Folder, name: &str) -> u64 {
+    text(folder, name).trim().parse().unwrap_or(0)
 }
 
 /// The number behind `name` at the start of a line.
@@ -49,22 +73,48 @@ fn field(text: &str, name: &str) -> u64 {
     text.lines().find_map(value).unwrap_or(0)
 }
 
-impl Meter {
-    /// Starts measuring the group of this name, or the container.
-    pub(crate) fn start(group: &str) -> Self {
+/// Opens a group below a folder; with no name, the folder again.
+fn below(folder: &Folder, group: &str) -> Folder {
+    let name = if group.is_empty() { "." } else { group };
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    openat(folder.as_ref()?, name, flags, Mode::empty()).ok()
+}
+
+impl Meters {
+    /// Finds the container's own groups.
+    pub(crate) fn find() -> Self {
         let root = Path::new(ROOT);
-        let files = if root.join("cgroup.controllers").exists() {
-            Files::V2 { group: root.join(group) }
+        let open = |path: &Path| File::open(path).ok().map(OwnedFd::from);
+        let roots = if root.join("cgroup.controllers").exists() {
+            Files::V2 { group: open(root) }
         } else {
-            let of = |controller: &str| root.join(controller).join(group);
             // Where they are one hierarchy, both names lead to it.
+            let of = |controller: &str| open(&root.join(controller));
             Files::V1 { cpu: of("cpuacct"), memory: of("memory"), pids: of("pids") }
         };
-        let mut meter = Self { files, own: !group.is_empty(), before: Usage::default() };
-        meter.before = meter.read();
-        meter
+        Self { roots }
     }
 
+    /// Starts measuring the group of this name, or the container.
+    pub(crate) fn start(&self, group: &str) -> Meter {
+        let files = match &self.roots {
+            Files::V1 { cpu, memory, pids } => {
+                Files::V1 { cpu: below(cpu, group), memory: below(memory, group), pids: below(pids, group) }
+            }
+            Files::V2 { group: root } => Files::V2 { group: below(root, group) },
+        };
+        let mut meter = Meter { files, own: !group.is_empty(), before: Usage::default() };
+        if meter.own {
+            // In a new group the cell alone has been, which only took CPU time.
+            (meter.before.cpu_ns, meter.before.user, meter.before.system) = meter.cpu();
+        } else {
+            meter.before = meter.read();
+        }
+        meter
+    }
+}
+
+impl Meter {
     /// Processes in the group that are not the program's: the cell, and
     /// without a group of its own the guard and the supervisor.
     fn own_processes(&self) -> u64 {
@@ -75,55 +125,63 @@ impl Meter {
         self.own
     }
 
-    fn read(&self) -> Usage {
+    /// CPU time in nanoseconds, and its parts in user mode and in the kernel.
+    fn cpu(&self) -> (u64, u64, u64) {
         match &self.files {
-            Files::V1 { cpu, memory, pids } => {
-                let text = |path: PathBuf| fs::read_to_string(path).unwrap_or_default();
-                Usage {
-                    cpu_ns: number(&cpu.join("cpuacct.usage")),
-                    user: number(&cpu.join("cpuacct.usage_user")),
-                    system: number(&cpu.join("cpuacct.usage_sys")),
-                    memory: number(&memory.join("memory.usage_in_bytes")),
-                    memory_peak: number(&memory.join("memory.max_usage_in_bytes")),
-                    oom_kills: field(&text(memory.join("memory.oom_control")), "oom_kill"),
-                    processes_peak: number(&pids.join("pids.peak")),
-                    forks_refused: field(&text(pids.join("pids.events")), "max"),
-                }
+            Files::V1 { cpu, .. } => {
+                let of = |name| number(cpu, name);
+                (of("cpuacct.usage"), of("cpuacct.usage_user"), of("cpuacct.usage_sys"))
             }
             Files::V2 { group } => {
-                let text = |name: &str| fs::read_to_string(group.join(name)).unwrap_or_default();
-                let cpu = text("cpu.stat");
-                Usage {
-                    cpu_ns: field(&cpu, "usage_usec").saturating_mul(1000),
-                    user: field(&cpu, "user_usec"),
-                    system: field(&cpu, "system_usec"),
-                    memory: number(&group.join("memory.current")),
-                    memory_peak: number(&group.join("memory.peak")),
-                    oom_kills: field(&text("memory.events"), "oom_kill"),
-                    processes_peak: number(&group.join("pids.peak")),
-                    forks_refused: field(&text("pids.events"), "max"),
-                }
+                let text = text(group, "cpu.stat");
+                let of = |name| field(&text, name);
+                (of("usage_usec").saturating_mul(1000), of("user_usec"), of("system_usec"))
             }
+        }
+    }
+
+    fn read(&self) -> Usage {
+        let (cpu_ns, user, system) = self.cpu();
+        match &self.files {
+            Files::V1 { memory, pids, .. } => Usage {
+                cpu_ns,
+                user,
+                system,
+                memory: number(memory, "memory.usage_in_bytes"),
+                memory_peak: number(memory, "memory.max_usage_in_bytes"),
+                oom_kills: field(&text(memory, "memory.oom_control"), "oom_kill"),
+                processes_peak: number(pids, "pids.peak"),
+                forks_refused: field(&text(pids, "pids.events"), "max"),
+            },
+            Files::V2 { group } => Usage {
+                cpu_ns,
+                user,
+                system,
+                memory: number(group, "memory.current"),
+                memory_peak: number(group, "memory.peak"),
+                oom_kills: field(&text(group, "memory.events"), "oom_kill"),
+                processes_peak: number(group, "pids.peak"),
+                forks_refused: field(&text(group, "pids.events"), "max"),
+            },
         }
     }
 
     /// CPU time since the start.
     pub(crate) fn cpu_ns(&self) -> u64 {
         let now = match &self.files {
-            Files::V1 { cpu, .. } => number(&cpu.join("cpuacct.usage")),
-            Files::V2 { .. } => self.read().cpu_ns,
+            Files::V1 { cpu, .. } => number(cpu, "cpuacct.usage"),
+            Files::V2 { .. } => self.cpu().0,
         };
         now.saturating_sub(self.before.cpu_ns)
     }
 
     /// Processes killed for want of memory since the start.
     pub(crate) fn oom_kills(&self) -> u64 {
-        let (path, name) = match &self.files {
-            Files::V1 { memory, .. } => (memory.join("memory.oom_control"), "oom_kill"),
-            Files::V2 { group } => (group.join("memory.events"), "oom_kill"),
+        let (folder, file) = match &self.files {
+            Files::V1 { memory, .. } => (memory, "memory.oom_control"),
+            Files::V2 { group } => (group, "memory.events"),
         };
-        let now = fs::read_to_string(path).map_or(0, |text| field(&text, name));
-        now.saturating_sub(self.before.oom_kills)
+        field(&text(folder, file), "oom_kill").saturating_sub(self.before.oom_kills)
     }
 
     /// What was used since the start.

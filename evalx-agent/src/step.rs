@@ -11,10 +11,10 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::termios::{Winsize as Size, tcsetwinsize};
 
 use crate::cell::{Cell, EXECUTE, End, Word};
+use crate::disk::Disk;
 use crate::meter::Meter;
 use crate::outbox::{Outbox, never_wait};
 use crate::wire::{Ended, FromAgent, OUTPUT_WINDOW, Order, Stopped, Streams};
-use crate::workspace::Disk;
 use crate::{Failure, at};
 
 /// The longest that nobody looks at memory and CPU time while a step runs.
@@ -77,7 +77,12 @@ pub(crate) enum Source {
 
 impl Step {
     /// Hands the order to the cell.
-    pub(crate) fn begin(mut cell: Cell, order: Order, meter: Meter) -> Result<Self, Failure> {
+    pub(crate) fn begin(
+        mut cell: Cell,
+        order: Order,
+        meter: Meter,
+        processors: u32,
+    ) -> Result<Self, Failure> {
         let (theirs, stdin, outputs) = match order.streams {
             Streams::Pipes => pipes()?,
             Streams::Terminal(rows, columns) => terminal(rows, columns)?,
@@ -91,8 +96,7 @@ impl Step {
         Ok(Self {
             cell: Some(cell),
             meter,
-            processors: std::thread::available_parallelism()
-                .map_or(1, |count| count.get().try_into().unwrap_or(u32::MAX)),
+            processors,
             order,
             stdin: Input { file: Some(stdin), waiting: Vec::new(), over: false },
             outputs: [
@@ -159,7 +163,10 @@ impl Step {
                 Word::Ready => {}
             }
         }
-        if over && let Some(cell) = self.cell.take() {
+        // One that has reported has nothing left to do.
+        if (over || self.end.is_some())
+            && let Some(cell) = self.cell.take()
+        {
             cell.bury()?;
             self.wall = Some(self.began.elapsed());
             // Nobody writes any more: what is in the pipes is all there is.
@@ -287,17 +294,23 @@ impl Step {
         if self.cell.is_none() || self.stopped != Stopped::No {
             return GLANCE;
         }
-        let wall = Duration::from_nanos(self.order.wall_ns).saturating_sub(self.began.elapsed());
-        let cpu = self.order.cpu_ns.saturating_sub(self.meter.cpu_ns());
+        let elapsed = self.began.elapsed();
+        let wall = Duration::from_nanos(self.order.wall_ns).saturating_sub(elapsed);
+        let limit = Duration::from_nanos(self.order.cpu_ns);
+        // As long as all processors together had no time for it, nobody need look.
+        let at_most = elapsed.saturating_mul(self.processors);
+        let used = if at_most < limit { at_most } else { Duration::from_nanos(self.meter.cpu_ns()) };
+        let cpu = limit.saturating_sub(used);
         if !self.meter.has_own_group() {
             self.most_memory = self.most_memory.max(self.meter.usage().memory);
         }
-        if wall.is_zero() || cpu == 0 || self.meter.oom_kills() > 0 {
+        let is_short_of_memory = !self.is_quiet() && self.meter.oom_kills() > 0;
+        if wall.is_zero() || cpu.is_zero() || is_short_of_memory {
             self.stop(Stopped::Limit);
             return GLANCE;
         }
         // No earlier can the limit be met than with every processor busy.
-        let cpu = Duration::from_nanos(cpu) / self.processors;
+        let cpu = cpu / self.processors;
         let glance = wall.min(cpu.max(BLINK)).min(GLANCE);
         if self.is_quiet() { glance.min(QUIET) } else { glance }
     }

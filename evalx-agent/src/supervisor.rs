@@ -1,6 +1,7 @@
 //! The supervisor: it speaks with the host, and keeps one session at a time.
 
-use std::fs::{self, File};
+use std::collections::VecDeque;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::ExitCode;
@@ -13,19 +14,24 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::read;
 
 use crate::cell::{Cell, Word};
+use crate::disk::Disk;
 use crate::files::{self, Trouble, Upload};
-use crate::guard::keep_capabilities;
-use crate::meter::Meter;
+use crate::guard::{empty_bounding_set, keep_capabilities};
+use crate::meter::Meters;
 use crate::outbox::{Outbox, never_wait};
 use crate::step::{Source, Step, passes};
 use crate::store::Store;
-use crate::wire::{FromAgent, Inbox, Order, Stopped, ToAgent, VERSION};
-use crate::workspace::{Disk, settle};
+use crate::wire::{CELLS_AHEAD, FromAgent, Inbox, Order, Stopped, ToAgent, VERSION};
+use crate::workspace::Ground;
 use crate::{Failure, at};
 
-/// The processes of a container in which nothing runs, besides a cell that waits: the
+/// The processes of a container in which nothing runs, besides the cells that wait: the
 /// guard and the supervisor.
 const OWN_PROCESSES: usize = 2;
+
+/// How often a cell is made again that did not live to its order. Where it shares
+/// the container's memory with the steps, it is what dies if one before has left none.
+const MOST_ATTEMPTS: u32 = 3;
 
 pub(crate) fn main() -> Result<ExitCode, Failure> {
     at("hide", prctl::set_dumpable(false))?;
@@ -63,11 +69,20 @@ struct Waiting {
 struct Supervisor {
     /// The PID namespace to go back to.
     home: File,
-    /// The mounts that there are between sessions.
-    mounts: String,
-    /// The cell of the next step, whichever session that will be of.
-    cell: Option<Waiting>,
+    ground: Ground,
+    meters: Meters,
+    /// What has nothing to read and takes everything, for cells.
+    null: File,
+    /// The cells of the next steps, whichever sessions those will be of.
+    cells: VecDeque<Waiting>,
+    /// Whether the host has put a cell in a control group of its own: what is made
+    /// while a step runs is no part of the step's figures then.
+    apart: bool,
+    /// Processors that programs may run on.
+    processors: u32,
     store: Store,
+    /// The disk of the session before, as new.
+    spare: Option<Disk>,
     session: Option<Session>,
 }
 
@@ -82,9 +97,21 @@ enum Event {
 impl Supervisor {
     fn settle() -> Result<Self, Failure> {
         keep_capabilities()?;
-        settle()?;
-        let home = at("find its own PID namespace", File::open("/proc/self/ns/pid"))?;
-        Ok(Self { home, mounts: mounts()?, cell: None, store: Store::default(), session: None })
+        // Cells are born without it. What this process has, and hands to them, is ambient.
+        empty_bounding_set();
+        let ground = Ground::settle()?;
+        Ok(Self {
+            home: at("find its own PID namespace", File::open("self/ns/pid"))?,
+            ground,
+            meters: Meters::find(),
+            null: at("open /dev/null", File::create("/dev/null"))?,
+            cells: VecDeque::new(),
+            apart: false,
+            processors: at("count the processors", count_processors())?,
+            store: Store::default(),
+            spare: None,
+            session: None,
+        })
     }
 
     /// Serves the host until it hangs up.
@@ -117,13 +144,12 @@ impl Supervisor {
                     }
                 }
             }
-            let ended = self.end_step(&mut outbox)?;
-            // The host hears of the end before anything is done for the next step.
-            at("speak with the host", outbox.flush())?;
-            if ended {
-                self.prepare(&mut outbox)?;
+            if self.end_step(&mut outbox)? {
+                // The host hears of it before anything is done for the next step.
                 at("speak with the host", outbox.flush())?;
             }
+            self.prepare(&mut outbox)?;
+            at("speak with the host", outbox.flush())?;
         }
     }
 
@@ -164,13 +190,15 @@ impl Supervisor {
     fn obey(&mut self, message: ToAgent, outbox: &mut Outbox) -> Result<(), Failure> {
         match message {
             ToAgent::Open { disk, files } => {
-                let disk = Disk::mount(disk, files)?;
+                let disk = self.disk(disk, files)?;
                 self.session = Some(Session { disk, step: None, upload: None });
                 outbox.push(&FromAgent::Opened);
                 return Ok(());
             }
             ToAgent::Attach { group } => {
-                if let Some(waiting) = &mut self.cell {
+                self.apart = !group.is_empty();
+                // The host hears of cells, and puts them away, in the order of their making.
+                if let Some(waiting) = self.cells.iter_mut().find(|waiting| waiting.group.is_none()) {
                     waiting.group = Some(group);
                 }
                 return Ok(());
@@ -229,23 +257,42 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Starts the next cell, ahead of its order.
+    /// Starts the cells that are missing, ahead of their orders.
     fn prepare(&mut self, outbox: &mut Outbox) -> Result<(), Failure> {
-        let cell = Cell::start(self.home.as_fd())?;
-        outbox.push(&FromAgent::Cell { pid: cell.pid().into() });
-        self.cell = Some(Waiting { cell, group: None });
+        let (most, may) = if self.apart { (CELLS_AHEAD, true) } else { (1, self.step().is_none()) };
+        while may && (self.cells.len() as u64) < most {
+            let cell = Cell::start(self.home.as_fd(), &self.null)?;
+            outbox.push(&FromAgent::Cell { pid: cell.pid().into() });
+            self.cells.push_back(Waiting { cell, group: None });
+        }
         Ok(())
+    }
+
+    /// A disk that has nothing on it.
+    fn disk(&mut self, bytes: u64, files: u64) -> Result<Disk, Failure> {
+        match self.spare.take() {
+            Some(spare) if spare.is_of(bytes, files) => return Ok(spare),
+            Some(spare) => spare.unmount()?,
+            None => {}
+        }
+        Disk::mount(&self.ground, bytes, files)
     }
 
     fn run(&mut self, order: Order) -> Result<(), Failure> {
         let Some(session) = &mut self.session else { return Err(garbled()) };
-        let Some(mut waiting) = self.cell.take() else { return Err(garbled()) };
+        let Some(mut waiting) = self.cells.pop_front() else { return Err(garbled()) };
         let group = waiting.group.take().ok_or_else(garbled)?;
-        if let Some((errno, what)) = await_ready(&mut waiting.cell)? {
-            return Err(Failure { what, error: io::Error::from_raw_os_error(errno) });
+        let mut attempts = 0;
+        while let Some((errno, what)) = await_ready(&mut waiting.cell)? {
+            attempts += 1;
+            if self.apart || attempts > MOST_ATTEMPTS {
+                return Err(Failure { what, error: io::Error::from_raw_os_error(errno) });
+            }
+            let dead = std::mem::replace(&mut waiting.cell, Cell::start(self.home.as_fd(), &self.null)?);
+            dead.bury()?;
         }
-        let meter = Meter::start(&group);
-        session.step = Some(Step::begin(waiting.cell, order, meter)?);
+        let meter = self.meters.start(&group);
+        session.step = Some(Step::begin(waiting.cell, order, meter, self.processors)?);
         Ok(())
     }
 
@@ -265,16 +312,15 @@ impl Supervisor {
         if session.step.is_some() {
             return Ok("a step that runs".to_owned());
         }
-        session.disk.unmount()?;
-        let own = OWN_PROCESSES + usize::from(self.cell.is_some());
-        let processes = at("look for processes", processes())?;
-        if processes != own {
-            return Ok(format!("{processes} processes where {own} should be"));
+        let Session { disk, upload, .. } = session;
+        drop(upload);
+        if disk.is_empty_again() {
+            self.spare = Some(disk);
+        } else {
+            disk.unmount()?;
         }
-        if mounts()? != self.mounts {
-            return Ok("mounts".to_owned());
-        }
-        Ok(String::new())
+        let own = OWN_PROCESSES + self.cells.len();
+        Ok(self.ground.remains(own, self.spare.as_ref())?.unwrap_or_default())
     }
 }
 
@@ -318,12 +364,7 @@ fn garbled() -> Failure {
     Failure { what: "understand the host".to_owned(), error: Errno::EPROTO.into() }
 }
 
-fn mounts() -> Result<String, Failure> {
-    at("list the mounts", fs::read_to_string("/proc/self/mountinfo"))
-}
-
-/// The processes of the container.
-fn processes() -> io::Result<usize> {
-    let numeric = |entry: &fs::DirEntry| entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit);
-    Ok(fs::read_dir("/proc")?.flatten().filter(numeric).count())
+/// The processors of the container, whatever its share of their time.
+fn count_processors() -> io::Result<u32> {
+    Ok(rustix::thread::sched_getaffinity(None)?.count().max(1))
 }

@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use crate::codec::{Decoder, Encoder};
 
 /// The version of these messages.
-pub const VERSION: u64 = 2;
+pub const VERSION: u64 = 3;
 /// The longest message, in bytes: an order with a mebibyte of arguments.
 pub const LONGEST: usize = 4 << 20;
 /// How much of a file or a stream travels in one message.
@@ -21,6 +21,10 @@ pub const STDIN_WINDOW: usize = 256 << 10;
 /// them: an engine's own buffers would take a mebibyte from a program that
 /// nobody listens to.
 pub const OUTPUT_WINDOW: usize = 256 << 10;
+/// How many cells wait for the steps to come where each has a control group of
+/// its own, and so is no part of another step's figures. To move one there takes
+/// the kernel as long as a few short steps, now and then: those find others.
+pub const CELLS_AHEAD: u64 = 4;
 
 /// What a step's standard streams are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,8 +127,8 @@ pub enum ToAgent {
         /// Files and folders in them.
         files: u64,
     },
-    /// The waiting cell is in the control group of this name below the
-    /// container's own; with no name, it is where it was born.
+    /// Of the cells that have none yet, the first is in the control group of this
+    /// name below the container's own; with no name, it is where it was born.
     Attach {
         /// The group's name.
         group: String,
@@ -176,7 +180,7 @@ pub enum ToAgent {
         /// The most it may hold together.
         max: u64,
     },
-    /// Run a step in the cell.
+    /// Run a step in the cell that has waited longest.
     Run(Order),
     /// Some stdin.
     Stdin(Vec<u8>),

@@ -1,147 +1,163 @@
-//! The mounts: what the supervisor changes once, a session's disk, and what a
-//! cell sees of the rest.
+//! The mounts: what the supervisor changes once, and what a cell sees besides
+//! the disk.
 
-use std::fs;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sys::stat::Mode;
-use nix::sys::statvfs::fstatvfs;
+use nix::fcntl::{OFlag, open, openat};
+use nix::mount::{MsFlags, mount};
+use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::unistd::chdir;
 
+use crate::disk::{Disk, PARTS};
 use crate::{FOLDER, Failure, at};
 
-/// The work folder.
-pub(crate) const BOX: &str = "/box";
-/// The parts of a session's disk, and where each is seen; the work folder is
-/// the last, since the whole disk is mounted there first.
-const PARTS: [(&str, &str, u32); 3] =
-    [("tmp", "/tmp", 0o1777), ("shm", "/dev/shm", 0o1777), ("box", BOX, 0o755)];
-/// Files that a disk has before anybody made one: its root and its parts.
-const OWN_FILES: u64 = 1 + PARTS.len() as u64;
+/// Where an empty folder is that nobody can write to.
+const NOTHING: &str = "mqueue";
 
-const APART: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV);
-const NONE: Option<&str> = None;
+pub(crate) const APART: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV);
+const HIDDEN: MsFlags = APART.union(MsFlags::MS_RDONLY).union(MsFlags::MS_NOEXEC);
+const EMPTY: &str = "size=4k,nr_inodes=1,mode=0555";
+pub(crate) const NONE: Option<&str> = None;
 
-/// Cuts the supervisor's mounts off from all others, and covers the message
-/// queues of the container, which no program is to find.
+/// Opens a place, to go on from there.
+pub(crate) fn place(path: &str) -> Result<OwnedFd, Errno> {
+    open(path, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+pub(crate) fn place_in(folder: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
+    openat(folder, name, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+/// The path of an open place for who works in `/proc`.
+pub(crate) fn here(place: &OwnedFd) -> String {
+    format!("self/fd/{}", place.as_raw_fd())
+}
+
+/// The places that the supervisor keeps open.
 ///
-/// What is mounted where the disks come is to be seen by a cell that was made
-/// before: these places are shared with cells, which give nothing back.
-pub(crate) fn settle() -> Result<(), Failure> {
-    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-    at("cut off the mounts", mount(NONE, "/", NONE, private, NONE))?;
-    for (_, place, _) in PARTS {
-        at(format_args!("share {place} with cells"), mount(NONE, place, NONE, MsFlags::MS_SHARED, NONE))?;
-    }
-    cover("/dev/mqueue")
-}
-
-/// Puts nothing in the place of a file or folder, if it is there.
-fn cover(path: &str) -> Result<(), Failure> {
-    let Ok(data) = fs::symlink_metadata(path) else { return Ok(()) };
-    let result = if data.is_dir() {
-        let flags = APART | MsFlags::MS_RDONLY | MsFlags::MS_NOEXEC;
-        mount(Some("covered"), path, Some("tmpfs"), flags, Some("size=4k,nr_inodes=1,mode=0555"))
-    } else {
-        mount(Some("/dev/null"), path, NONE, MsFlags::MS_BIND, NONE)
-    };
-    at(format_args!("cover {path}"), result)
-}
-
-/// A session's disk: one file system for all places that a program can write to.
+/// It works in `/proc`, and from what it has open: the container's root may be
+/// of a file system that is asked by messages to another process whether one
+/// may pass, for each path that begins there.
 #[derive(Debug)]
-pub(crate) struct Disk {
-    /// The work folder, to open files beneath.
-    pub(crate) folder: OwnedFd,
+pub(crate) struct Ground {
+    /// Where the parts of disks are seen.
+    pub(crate) places: [OwnedFd; PARTS.len()],
+    /// The mounts that there are between sessions.
+    mounts: String,
 }
 
-/// How full a disk is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Fill {
-    pub(crate) bytes_used: u64,
-    pub(crate) bytes_free: u64,
-    pub(crate) files_used: u64,
-    pub(crate) files_free: u64,
-}
-
-impl Disk {
-    pub(crate) fn mount(bytes: u64, files: u64) -> Result<Self, Failure> {
-        let options = format!("size={bytes},nr_inodes={},mode=0755", files.saturating_add(OWN_FILES));
-        at("mount the disk", mount(Some("disk"), BOX, Some("tmpfs"), APART, Some(options.as_str())))?;
-        for (part, place, mode) in PARTS {
-            let source = Path::new(BOX).join(part);
-            at("divide the disk", fs::create_dir(&source))?;
-            at("divide the disk", fs::set_permissions(&source, fs::Permissions::from_mode(mode)))?;
-            let result = mount(Some(&source), place, NONE, MsFlags::MS_BIND, NONE);
-            at(format_args!("show the disk at {place}"), result)?;
+impl Ground {
+    /// Cuts the supervisor's mounts off from all others, and covers the message
+    /// queues of the container, which no program is to find.
+    ///
+    /// What is mounted where the disks come is to be seen by a cell that was made
+    /// before: these places are shared with cells, which give nothing back.
+    pub(crate) fn settle() -> Result<Self, Failure> {
+        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        at("cut off the mounts", mount(NONE, "/", NONE, private, NONE))?;
+        for (_, place, _) in PARTS {
+            at(format_args!("share {place} with cells"), mount(NONE, place, NONE, MsFlags::MS_SHARED, NONE))?;
         }
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        Ok(Self { folder: at("open the work folder", open(BOX, flags, Mode::empty()))? })
+        at("work in /proc", chdir("/proc"))?;
+        let covers = Covers { nothing: None, null: at("open /dev/null", place("/dev/null"))? };
+        covers.cover("/dev/mqueue")?;
+        let [tmp, shm, work] = PARTS.map(|(_, path, _)| at(format_args!("open {path}"), place(path)));
+        Ok(Self { places: [tmp?, shm?, work?], mounts: mounts()? })
     }
 
-    pub(crate) fn fill(&self) -> Result<Fill, Failure> {
-        let shape = at("measure the disk", fstatvfs(&self.folder))?;
-        let files_used = shape.files().saturating_sub(shape.files_free()).saturating_sub(OWN_FILES);
-        Ok(Fill {
-            bytes_used: (shape.blocks() - shape.blocks_free()) * shape.fragment_size(),
-            bytes_free: shape.blocks_free() * shape.fragment_size(),
-            files_used,
-            files_free: shape.files_free(),
-        })
-    }
-
-    /// Takes the disk away, with all that is on it.
-    pub(crate) fn unmount(self) -> Result<(), Failure> {
-        drop(self.folder);
-        let places = PARTS.iter().rev().map(|(_, place, _)| *place);
-        for place in places.chain([BOX]) {
-            at(format_args!("unmount {place}"), unmount_when_free(place))?;
+    /// What is left of a session, if anything, where so many processes should
+    /// be, and this disk or none.
+    pub(crate) fn remains(&self, own: usize, disk: Option<&Disk>) -> Result<Option<String>, Failure> {
+        let processes = at("look for processes", processes())?;
+        if processes != own {
+            return Ok(Some(format!("{processes} processes where {own} should be")));
         }
-        Ok(())
+        let expected = disk.map_or(&self.mounts, |disk| &disk.mounts);
+        Ok((mounts()? != *expected).then(|| "mounts".to_owned()))
     }
 }
 
-/// Unmounts a place that nobody uses, or will not in a moment: a cell that was
-/// just started has the supervisor's descriptors until it has executed.
-fn unmount_when_free(place: &str) -> Result<(), Errno> {
-    const PAUSE: Duration = Duration::from_micros(50);
-    let deadline = Instant::now() + Duration::from_secs(1);
-    loop {
-        match umount2(place, MntFlags::UMOUNT_NOFOLLOW) {
-            Err(Errno::EBUSY) if Instant::now() < deadline => thread::park_timeout(PAUSE),
-            result => return result,
-        }
+/// What is mounted now.
+pub(crate) fn mounts() -> Result<String, Failure> {
+    let mut text = String::with_capacity(16 << 10);
+    let read = File::open("self/mountinfo").and_then(|mut file| file.read_to_string(&mut text));
+    at("list the mounts", read).map(|_| text)
+}
+
+/// The processes of the container.
+fn processes() -> Result<usize, Errno> {
+    let mut folder = Dir::open(".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let mut count = 0;
+    for entry in folder.iter() {
+        count += usize::from(entry?.file_name().to_bytes().iter().all(u8::is_ascii_digit));
     }
+    Ok(count)
+}
+
+/// What is put in the place of others.
+struct Covers {
+    /// An empty folder that nobody can write to; a new one for each, if there is none.
+    nothing: Option<OwnedFd>,
+    /// The file that has nothing.
+    null: OwnedFd,
+}
+
+impl Covers {
+    /// Those that a cell has.
+    fn open() -> Result<Self, Errno> {
+        let devices = place("/dev")?;
+        let is_folder = |place: &OwnedFd| is_folder(place).unwrap_or(false);
+        let nothing = place_in(&devices, NOTHING).ok().filter(is_folder);
+        Ok(Self { nothing, null: place_in(&devices, "null")? })
+    }
+
+    /// Puts nothing in the place of a file or folder, if it is there.
+    fn cover(&self, path: &str) -> Result<(), Failure> {
+        let Ok(covered) = place(path) else { return Ok(()) };
+        let target = here(&covered);
+        let target = target.as_str();
+        let bind =
+            |source: &OwnedFd| mount(Some(here(source).as_str()), target, NONE, MsFlags::MS_BIND, NONE);
+        let result = match (is_folder(&covered), &self.nothing) {
+            // It costs less than a file system, and has all flags of that one.
+            (Ok(true), Some(nothing)) => bind(nothing),
+            (Ok(true), None) => mount(Some("covered"), target, Some("tmpfs"), HIDDEN, Some(EMPTY)),
+            (Ok(false), _) => bind(&self.null),
+            (Err(error), _) => Err(error),
+        };
+        at(format_args!("cover {path}"), result)
+    }
+}
+
+fn is_folder(place: &OwnedFd) -> Result<bool, Errno> {
+    Ok(fstat(place)?.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits())
 }
 
 /// Folders and files of `/proc` that say something of the machine, and that
 /// engines hide too.
 const MASKED: [&str; 9] = [
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/timer_list",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/sysrq-trigger",
+    "acpi",
+    "asound",
+    "kcore",
+    "keys",
+    "latency_stats",
+    "timer_list",
+    "sched_debug",
+    "scsi",
+    "sysrq-trigger",
 ];
 
 /// What a cell sees besides the disk: a `/proc` of its own, which can't be
-/// written to, no `/sys`, and nothing of the agent.
+/// written to, no `/sys`, and nothing of the agent. It works in that `/proc` then.
 pub(crate) fn enter_cell() -> Result<(), Failure> {
     let slave = MsFlags::MS_REC | MsFlags::MS_SLAVE;
     at("cut off the mounts", mount(NONE, "/", NONE, slave, NONE))?;
-    let flags = APART | MsFlags::MS_NOEXEC | MsFlags::MS_RDONLY;
-    at("mount a fresh /proc", mount(Some("proc"), "/proc", Some("proc"), flags, NONE))?;
-    MASKED.into_iter().try_for_each(cover)?;
-    cover(FOLDER)?;
-    cover("/sys")
+    at("mount a fresh /proc", mount(Some("proc"), ".", Some("proc"), HIDDEN, NONE))?;
+    at("work in the fresh /proc", chdir("/proc"))?;
+    let covers = at("find what covers", Covers::open())?;
+    MASKED.into_iter().chain([FOLDER, "/sys"]).try_for_each(|path| covers.cover(path))
 }

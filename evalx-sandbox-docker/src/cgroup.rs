@@ -6,9 +6,14 @@
 //! the price of a few writes, where changing a container's limits by the API
 //! takes some twenty milliseconds.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::task::JoinHandle;
 
 use crate::error::DockerError;
 
@@ -19,21 +24,41 @@ const CONTROLLERS: [&str; 4] = ["memory", "pids", "cpuacct", "cpu"];
 /// The cell, which counts as a process but is none of the program's.
 const OWN_PROCESSES: u64 = 1;
 
-/// The control groups of a container, and the processes of its agent.
+/// The control groups of a container.
 #[derive(Debug)]
 pub(crate) struct Groups {
+    maker: Arc<Maker>,
+    /// Those of the cells that wait, in the order of their making.
+    waiting: VecDeque<StepGroup>,
+    current: Option<StepGroup>,
+    /// Those of steps that are over.
+    spent: Vec<StepGroup>,
+    /// What the last step was limited to, as the next will probably be.
+    limits: Option<StepLimits>,
+}
+
+/// What makes groups below a container's own, and knows its agent's processes.
+#[derive(Debug)]
+struct Maker {
     /// The container's folder in each hierarchy.
     folders: Vec<PathBuf>,
     supervisor: u32,
-    next: u64,
-    current: Option<StepGroup>,
+    next: AtomicU64,
 }
+
+/// Bytes of memory, and processes.
+type StepLimits = (u64, u64);
 
 /// The groups of one step; removed when dropped.
 #[derive(Debug)]
-struct StepGroup {
+pub(crate) struct StepGroup {
+    name: String,
     folders: Vec<PathBuf>,
+    limits: Option<StepLimits>,
 }
+
+/// A cell on its way to a group of its own.
+pub(crate) type Moving = JoinHandle<Result<StepGroup, DockerError>>;
 
 impl Drop for StepGroup {
     fn drop(&mut self) {
@@ -41,6 +66,68 @@ impl Drop for StepGroup {
             // The engine removes what is left with the container.
             let _ = fs::remove_dir(folder);
         }
+    }
+}
+
+impl StepGroup {
+    /// Sets limits, unless they are set already.
+    fn limit(&mut self, limits: StepLimits) -> io::Result<()> {
+        let [memory_folder, pids_folder, ..] = &self.folders[..] else { return Ok(()) };
+        let before = self.limits.replace(limits);
+        if before == Some(limits) {
+            return Ok(());
+        }
+        let (memory, processes) = limits;
+        let alone = || set(memory_folder, "memory.limit_in_bytes", memory);
+        let with_swap = || match set(memory_folder, "memory.memsw.limit_in_bytes", memory) {
+            // Swap is not accounted here, and there is a swappiness to say so.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                set(memory_folder, "memory.swappiness", 0)
+            }
+            result => result,
+        };
+        // At no time may the limit with swap be the lower one.
+        if before.is_some_and(|(before, _)| before < memory) {
+            with_swap()?;
+            alone()?;
+        } else {
+            alone()?;
+            with_swap()?;
+        }
+        set(pids_folder, "pids.max", processes.saturating_add(OWN_PROCESSES))
+    }
+}
+
+impl Maker {
+    fn make(&self) -> io::Result<StepGroup> {
+        let name = format!("evalx-{}", self.next.fetch_add(1, Ordering::Relaxed));
+        let mut made = StepGroup { name, folders: Vec::new(), limits: None };
+        for folder in &self.folders {
+            let path = folder.join(&made.name);
+            match fs::create_dir(&path) {
+                Ok(()) => made.folders.push(path),
+                // `cpu` and `cpuacct` may be one hierarchy.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !made.folders.is_empty() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(made)
+    }
+
+    /// Puts the cell that the supervisor knows by this number in a new group.
+    fn put(&self, cell: u64, limits: Option<StepLimits>) -> Result<StepGroup, DockerError> {
+        let own = |pid: u32| is_cell(pid, cell);
+        let pid = child_of(self.supervisor, own)
+            .and_then(|pid| pid.ok_or_else(|| io::ErrorKind::NotFound.into()))
+            .map_err(failed("could not find a cell"))?;
+        let mut group = self.make().map_err(failed("could not make a control group"))?;
+        for folder in &group.folders {
+            set(folder, "cgroup.procs", pid.into()).map_err(failed("could not move a cell to its group"))?;
+        }
+        if let Some(limits) = limits {
+            group.limit(limits).map_err(failed("could not set a step's limits"))?;
+        }
+        Ok(group)
     }
 }
 
@@ -67,63 +154,41 @@ impl Groups {
         };
         let folders = CONTROLLERS.into_iter().map(folder).collect::<io::Result<Vec<_>>>()?;
         let supervisor = child_of(guard, |_| true)?.ok_or_else(|| absent("the agent's supervisor"))?;
-        let mut groups = Self { folders, supervisor, next: 0, current: None };
+        let maker = Arc::new(Maker { folders, supervisor, next: AtomicU64::new(1) });
         // Whether it works is best found out by doing it.
-        groups.make()?;
-        groups.current = None;
-        Ok(groups)
+        drop(maker.make()?);
+        Ok(Self { maker, waiting: VecDeque::new(), current: None, spent: Vec::new(), limits: None })
     }
 
-    fn make(&mut self) -> io::Result<String> {
-        self.next += 1;
-        let name = format!("evalx-{}", self.next);
-        // What was there is given up first: its cell is dead.
-        self.current = None;
-        let mut made = StepGroup { folders: Vec::new() };
-        for folder in &self.folders {
-            let path = folder.join(&name);
-            match fs::create_dir(&path) {
-                Ok(()) => made.folders.push(path),
-                // `cpu` and `cpuacct` may be one hierarchy.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !made.folders.is_empty() => {}
-                Err(error) => return Err(error),
-            }
-        }
-        self.current = Some(made);
-        Ok(name)
+    /// Begins to put the cell that the supervisor knows by this number in a new group.
+    ///
+    /// The kernel may take ten milliseconds to move a process, until every
+    /// processor has been idle once: nobody waits for that who has another cell.
+    pub(crate) fn put(&mut self, cell: u64) -> Moving {
+        let (maker, limits, spent) = (Arc::clone(&self.maker), self.limits, std::mem::take(&mut self.spent));
+        tokio::task::spawn_blocking(move || {
+            let put = maker.put(cell, limits);
+            drop(spent);
+            put
+        })
     }
 
-    /// Puts the cell that the supervisor knows by this number in a new group,
-    /// which has no limits yet; the group's name.
-    pub(crate) fn put(&mut self, cell: u64) -> Result<String, DockerError> {
-        let own = |pid: u32| is_cell(pid, cell);
-        let pid = child_of(self.supervisor, own)
-            .and_then(|pid| pid.ok_or_else(|| io::ErrorKind::NotFound.into()))
-            .map_err(failed("could not find a cell"))?;
-        let name = self.make().map_err(failed("could not make a control group"))?;
-        for folder in self.current() {
-            set(folder, "cgroup.procs", pid.into()).map_err(failed("could not move a cell to its group"))?;
-        }
-        Ok(name)
+    /// Takes note of a cell that is in its group; the group's name.
+    pub(crate) fn add(&mut self, group: StepGroup) -> String {
+        let name = group.name.clone();
+        self.waiting.push_back(group);
+        name
     }
 
-    /// Gives the cell's group the limits of its step.
-    pub(crate) fn limit(&self, memory: u64, processes: u64) -> Result<(), DockerError> {
-        let [memory_folder, pids_folder, ..] = self.current() else { return Ok(()) };
-        set(memory_folder, "memory.limit_in_bytes", memory)
-            .and_then(|()| match set(memory_folder, "memory.memsw.limit_in_bytes", memory) {
-                // Swap is not accounted here, and there is a swappiness to say so.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    set(memory_folder, "memory.swappiness", 0)
-                }
-                result => result,
-            })
-            .and_then(|()| set(pids_folder, "pids.max", processes.saturating_add(OWN_PROCESSES)))
-            .map_err(failed("could not set a step's limits"))
-    }
-
-    fn current(&self) -> &[PathBuf] {
-        self.current.as_ref().map(|group| group.folders.as_slice()).unwrap_or_default()
+    /// Takes the group of the cell that has waited longest, and gives it the
+    /// limits of its step. The step before is over.
+    pub(crate) fn take(&mut self, memory: u64, processes: u64) -> Result<(), DockerError> {
+        self.spent.extend(self.current.take());
+        self.limits = Some((memory, processes));
+        let Some(mut group) = self.waiting.pop_front() else { return Ok(()) };
+        let limited = group.limit((memory, processes)).map_err(failed("could not set a step's limits"));
+        self.current = Some(group);
+        limited
     }
 }
 

@@ -1,7 +1,7 @@
 //! [`Container`]: one hardened container with its agent, from its making to its
 //! removal.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,11 +9,11 @@ use bollard::models::{
     ContainerCreateBody, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig,
     ResourcesUlimits,
 };
-use evalx_agent::wire::{FromAgent, ToAgent};
+use evalx_agent::wire::{CELLS_AHEAD, FromAgent, ToAgent};
 use evalx_core::{Limits, WeakOrigin};
 
 use crate::agent::Agent;
-use crate::cgroup::Groups;
+use crate::cgroup::{Groups, Moving, StepGroup};
 use crate::config::{DockerConfig, Metering};
 use crate::engine::{About, Engine, OWNER_LABEL};
 use crate::error::DockerError;
@@ -30,7 +30,7 @@ const CLOSE_OVERHEAD: u64 = 8 << 20;
 /// How much an agent may keep of what is placed in many sessions: a part of
 /// the memory that is beside the steps'.
 const KEPT: usize = 32 << 20;
-/// Processes of a container that are none of a step's: guard, supervisor, cell.
+/// Processes of a container that are none of a step's: guard, supervisor, and the step's cell.
 const OWN_PROCESSES: u64 = 3;
 
 /// How containers of one sandbox are made.
@@ -46,15 +46,6 @@ pub(crate) struct Recipe {
     made: AtomicU64,
 }
 
-/// The cell that waits for a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cell {
-    /// There is none yet.
-    None,
-    /// It may have an order.
-    Ready,
-}
-
 /// A container whose agent waits for a session, or serves one.
 #[derive(Debug)]
 pub(crate) struct Container {
@@ -68,7 +59,10 @@ pub(crate) struct Container {
     pub(crate) origin: Option<WeakOrigin>,
     /// What its agent keeps.
     pub(crate) store: Store,
-    cell: Cell,
+    /// Cells that may have an order.
+    cells: u64,
+    /// Cells on their way to a control group, in the order of their making.
+    moving: VecDeque<Moving>,
     /// Whether the agent was told to end a session and has not answered yet.
     closing: bool,
     id: String,
@@ -135,7 +129,8 @@ impl Recipe {
             image: image.to_owned(),
             served: 0,
             origin: None,
-            cell: Cell::None,
+            cells: 0,
+            moving: VecDeque::new(),
             closing: false,
             id,
             memory,
@@ -222,6 +217,18 @@ impl Recipe {
     }
 }
 
+/// The cell that has gone first, once it is in its group; never, if none is on its way.
+///
+/// # Cancel safety
+///
+/// No cell is lost if the future is dropped.
+async fn arrival(moving: &mut VecDeque<Moving>) -> Result<StepGroup, DockerError> {
+    let Some(first) = moving.front_mut() else { return std::future::pending().await };
+    let moved = first.await;
+    moving.pop_front();
+    moved.unwrap_or_else(|error| Err(DockerError::Lost(error.to_string())))
+}
+
 /// File systems in memory, by where they are mounted.
 pub(crate) fn places(places: &[(&str, &str)]) -> HashMap<String, String> {
     places.iter().map(|(place, options)| ((*place).to_owned(), (*options).to_owned())).collect()
@@ -242,13 +249,13 @@ impl Container {
         let open = ToAgent::Open { disk: limits.disk.as_u64(), files: u64::from(limits.files) };
         self.link.send(&open).await?;
         loop {
-            match self.link.next().await? {
+            match self.next().await? {
                 FromAgent::Closed { left } if left.is_empty() => self.closing = false,
                 FromAgent::Closed { left } => {
                     return Err(DockerError::Lost(format!("a session has left {left}")));
                 }
                 FromAgent::Opened if !self.closing => break,
-                other => self.heed(other).await?,
+                other => Self::heed(&other)?,
             }
         }
         self.served += 1;
@@ -262,29 +269,78 @@ impl Container {
         self.link.send(&ToAgent::Close).await
     }
 
-    /// Attends to a message that nobody waits for: a cell is there.
-    pub(crate) async fn heed(&mut self, message: FromAgent) -> Result<(), DockerError> {
-        match message {
-            FromAgent::Cell { pid } => {
-                let group = match self.groups.as_mut().map(|groups| groups.put(pid)).transpose() {
-                    Ok(group) => group,
-                    // A cell that is not there died with its agent, which says why.
-                    Err(error) => return Err(self.link.last_words().await.unwrap_or(error)),
-                };
-                self.link.send(&ToAgent::Attach { group: group.unwrap_or_default() }).await?;
-                self.cell = Cell::Ready;
+    /// The next message that is of no cell: those are put in their control groups.
+    ///
+    /// # Cancel safety
+    ///
+    /// No message is lost if the future is dropped.
+    pub(crate) async fn next(&mut self) -> Result<FromAgent, DockerError> {
+        loop {
+            if self.link.has_more() {
+                self.link.flush().await?;
+            }
+            tokio::select! {
+                biased;
+                message = self.link.next() => match message? {
+                    FromAgent::Cell { pid } => self.welcome(pid)?,
+                    message => return Ok(message),
+                },
+                moved = arrival(&mut self.moving) => self.attach(moved).await?,
+            }
+        }
+    }
+
+    /// Gives a new cell its place.
+    fn welcome(&mut self, pid: u64) -> Result<(), DockerError> {
+        if self.cells + self.moving.len() as u64 >= CELLS_AHEAD {
+            return Err(DockerError::Agent("it has more cells than it should".to_owned()));
+        }
+        match &mut self.groups {
+            Some(groups) => self.moving.push_back(groups.put(pid)),
+            None => {
+                self.cells += 1;
+                self.link.queue(&ToAgent::Attach { group: String::new() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the agent know that a cell is in its group.
+    async fn attach(&mut self, moved: Result<StepGroup, DockerError>) -> Result<(), DockerError> {
+        match moved {
+            Ok(group) => {
+                let group = self.groups.as_mut().map(|groups| groups.add(group));
+                self.link.queue(&ToAgent::Attach { group: group.unwrap_or_default() });
+                self.cells += 1;
                 Ok(())
             }
+            Err(error) => {
+                let lost = self.link.lost(error.to_string());
+                // A cell that is not there died with its agent, which says why.
+                Err(self.link.last_words().await.unwrap_or(lost))
+            }
+        }
+    }
+
+    /// Attends to a message that nobody waits for.
+    pub(crate) fn heed(message: &FromAgent) -> Result<(), DockerError> {
+        match message {
             // What was said of a step when it had just ended.
             FromAgent::Taken(_) | FromAgent::StdinClosed => Ok(()),
             _ => Err(DockerError::Agent("it spoke out of turn".to_owned())),
         }
     }
 
+    /// Waits until there is a cell.
     async fn await_cell(&mut self) -> Result<(), DockerError> {
-        while self.cell != Cell::Ready {
-            let message = self.link.next().await?;
-            self.heed(message).await?;
+        while self.cells == 0 {
+            tokio::select! {
+                moved = arrival(&mut self.moving) => self.attach(moved).await?,
+                message = self.link.next() => match message? {
+                    FromAgent::Cell { pid } => self.welcome(pid)?,
+                    message => Self::heed(&message)?,
+                },
+            }
         }
         Ok(())
     }
@@ -292,9 +348,9 @@ impl Container {
     /// Waits for a cell, and takes it for a step of these limits.
     pub(crate) async fn take_cell(&mut self, limits: &Limits) -> Result<(), DockerError> {
         self.await_cell().await?;
-        self.cell = Cell::None;
-        match &self.groups {
-            Some(groups) => groups.limit(limits.memory.as_u64(), u64::from(limits.processes)),
+        self.cells -= 1;
+        match &mut self.groups {
+            Some(groups) => groups.take(limits.memory.as_u64(), u64::from(limits.processes)),
             None => Ok(()),
         }
     }
@@ -303,8 +359,10 @@ impl Container {
     async fn fit(&mut self, engine: &Engine, limits: &Limits) -> Result<(), DockerError> {
         let processes = u64::from(limits.processes) + OWN_PROCESSES;
         let (memory, processes) = match self.groups {
-            // The step's own group holds the limits; the container's are only above them.
+            // The step's own group holds the limits; the container's are only above
+            // them, and have room for the cells of the next steps.
             Some(_) => {
+                let processes = processes + CELLS_AHEAD;
                 let memory = limits.memory.as_u64() + limits.disk.as_u64() + OVERHEAD;
                 (memory.max(self.memory), processes.max(self.processes))
             }

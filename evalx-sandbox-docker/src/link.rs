@@ -65,16 +65,24 @@ impl Link {
         self.flush().await
     }
 
+    /// Whether something waits.
+    pub(crate) fn has_more(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// Sends what waits.
+    ///
+    /// # Cancel safety
+    ///
+    /// What was not sent when the future is dropped waits on.
     ///
     /// What comes meanwhile is taken: an engine that has lost the container may
     /// leave the sender waiting for ever, and says so only on the other way.
     pub(crate) async fn flush(&mut self) -> Result<(), DockerError> {
         self.check()?;
-        let bytes = std::mem::take(&mut self.waiting);
-        let mut rest = &bytes[..];
         let mut flushed = false;
         while !flushed {
+            let rest = &self.waiting[..];
             let step = tokio::select! {
                 sent = async {
                     if rest.is_empty() { self.input.flush().await.map(|()| None) } else { self.input.write(rest).await.map(Some) }
@@ -83,7 +91,7 @@ impl Link {
             };
             match step {
                 Ok(Ok(None)) => flushed = true,
-                Ok(Ok(Some(count))) => rest = &rest[count..],
+                Ok(Ok(Some(count))) => drop(self.waiting.drain(..count)),
                 Ok(Err(error)) => {
                     // It may have said why before it went.
                     self.drain().await;
@@ -162,7 +170,8 @@ impl Link {
         self.broken.clone().map_or(Ok(()), |why| Err(DockerError::Lost(why)))
     }
 
-    fn lost(&mut self, why: String) -> DockerError {
+    /// Gives the agent up.
+    pub(crate) fn lost(&mut self, why: String) -> DockerError {
         let words = String::from_utf8_lossy(&self.words);
         let why = if words.trim().is_empty() { why } else { format!("{why}; it said: {}", words.trim()) };
         DockerError::Lost(self.broken.insert(why).clone())

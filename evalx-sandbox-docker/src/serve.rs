@@ -82,12 +82,8 @@ impl Server {
     async fn serve(mut self, mut requests: mpsc::Receiver<Request>) {
         loop {
             let request = tokio::select! {
-                message = self.container.link.next() => {
-                    let heeded = match message {
-                        Ok(message) => self.container.heed(message).await,
-                        Err(error) => Err(error),
-                    };
-                    if let Err(error) = heeded {
+                message = self.container.next() => {
+                    if let Err(error) = message.and_then(|message| Container::heed(&message)) {
                         return self.refuse_all(requests, error).await;
                     }
                     continue;
@@ -194,10 +190,10 @@ impl Server {
     /// Waits until a file is placed; why it is not.
     async fn placed(&mut self) -> Result<Option<Error>, DockerError> {
         loop {
-            match self.container.link.next().await? {
+            match self.container.next().await? {
                 FromAgent::Done => return Ok(None),
                 FromAgent::Refused(why) => return Ok(Some(Error::new(ErrorKind::InvalidRequest, why))),
-                other => self.container.heed(other).await?,
+                other => Container::heed(&other)?,
             }
         }
     }
@@ -210,7 +206,7 @@ impl Server {
         let mut left = max.as_u64();
         let mut current: Option<(Option<SandboxPath>, bool, BytesMut, u64)> = None;
         loop {
-            let message = self.container.link.next().await?;
+            let message = self.container.next().await?;
             match message {
                 FromAgent::Entry { path, executable, size } => {
                     left = left.checked_sub(size).ok_or_else(garbled)?;
@@ -228,7 +224,7 @@ impl Server {
                 }
                 FromAgent::Done => return Ok(Ok(files)),
                 FromAgent::Refused(why) => return Ok(Err(Error::new(ErrorKind::InvalidRequest, why))),
-                other => self.container.heed(other).await?,
+                other => Container::heed(&other)?,
             }
             if let Some((path, executable, contents, _)) =
                 current.take_if(|(.., contents, size)| contents.len() as u64 == *size)

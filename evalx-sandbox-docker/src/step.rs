@@ -8,6 +8,7 @@ use evalx_core::{Control, ControlReceiver, Error, ErrorKind, OutputStream, Stdin
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc;
 
+use crate::container::Container;
 use crate::error::DockerError;
 use crate::report::report;
 use crate::serve::{Answered, Server};
@@ -145,7 +146,7 @@ impl Server {
                     Next::Taken(count)
                 }
                 // A host that is slow to take output is a reason to wait.
-                message = self.container.link.next(), if piece.is_none() => Next::Message(message),
+                message = self.container.next(), if piece.is_none() => Next::Message(message),
                 bytes = feed.next(), if feed.has_more() => Next::Stdin(bytes),
                 _ = async { stdout_unwanted.as_mut()?.await.ok() }, if stdout_unwanted.is_some() => Next::StdoutUnwanted,
             };
@@ -198,7 +199,7 @@ impl Server {
                         }
                         return Ok(Ok(report(&ended, &self.limits)));
                     }
-                    other => self.container.heed(other).await?,
+                    other => Container::heed(&other)?,
                 },
             }
         }

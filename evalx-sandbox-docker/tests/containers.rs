@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         trial("spares_before_traffic", spares_before_traffic),
         trial("one_container_for_a_submission", one_container_for_a_submission),
         trial("reset_within_a_submission", reset_within_a_submission),
+        trial("what_a_program_does_to_its_folders", what_a_program_does_to_its_folders),
         trial("sessions_in_quick_succession", sessions_in_quick_succession),
         trial("artifacts_are_copies", artifacts_are_copies),
         trial("short_tests_share_a_container", short_tests_share_a_container),
@@ -263,6 +264,55 @@ async fn reset_within_a_submission() {
             session.close().await.expect("it closes");
         }
     }
+    assert_eq!(sandbox.statistics().parked, 1, "one container served all: {:?}", sandbox.statistics());
+    end(sandbox).await;
+}
+
+/// Whatever a program does to the folders that it is given, and leaves in them,
+/// the next session of its submission has them as new.
+async fn what_a_program_does_to_its_folders() {
+    /// All that there is to see of them.
+    const LOOK: &str = "
+import os
+for folder in '/box', '/tmp', '/dev/shm':
+    seen = os.stat(folder)
+    print(folder, seen.st_mode, seen.st_uid, seen.st_gid, seen.st_nlink, seen.st_size, os.listdir(folder),
+          os.listxattr(folder), os.statvfs(folder).f_bfree, os.statvfs(folder).f_ffree)
+";
+    const SPOIL: [&str; 7] = [
+        "import os; [os.chmod(folder, 0) for folder in ('/box', '/tmp', '/dev/shm')]",
+        "import os; os.makedirs('/tmp/a/b/c'); os.symlink('/', '/tmp/a/b/l'); os.chmod('/tmp/a/b', 0)",
+        "for number in range(1000): open(f'/dev/shm/{number}', 'w').close()",
+        "import os; [os.mkdir('a') or os.chdir('a') for _ in range(200)]",
+        "open('/box/large', 'wb').write(bytes(8 << 20))",
+        "import os; os.setxattr('/tmp', 'user.note', b'left')",
+        // An access list that new files inherit: of the owner, the group and others.
+        "import os, struct; os.setxattr('/box', 'system.posix_acl_default', struct.pack('<I', 2) +
+    b''.join(struct.pack('<HHI', tag, 7, 0xffffffff) for tag in (1, 4, 32)))",
+    ];
+    let sandbox = start(config()).await;
+    let origin = Origin::new();
+    let python = async |session: &mut dyn Session, script: &str| {
+        let mut io = Collect::default();
+        let step = Step::new("/usr/bin/python3").with_arguments(["-c", script]);
+        let report = session.run(step, &mut io).await.expect("it runs");
+        (report.outcome, String::from_utf8_lossy(&io.into_output().0).into_owned())
+    };
+    let mut new = None;
+    for script in SPOIL {
+        let spec = SessionSpec::default().with_origin(origin.clone());
+        let mut session = sandbox.open(spec).await.expect("a session is opened");
+        let seen = python(session.as_mut(), LOOK).await.1;
+        assert_eq!(*new.get_or_insert(seen.clone()), seen, "before {script}");
+        let (outcome, _) = python(session.as_mut(), script).await;
+        // A kernel that has no attributes here can't keep them either.
+        assert!(outcome.is_success() || script.contains("setxattr"), "{script}: {outcome:?}");
+        session.close().await.expect("it closes");
+    }
+    let spec = SessionSpec::default().with_origin(origin.clone());
+    let mut session = sandbox.open(spec).await.expect("a session is opened");
+    assert_eq!(new, Some(python(session.as_mut(), LOOK).await.1));
+    session.close().await.expect("it closes");
     assert_eq!(sandbox.statistics().parked, 1, "one container served all: {:?}", sandbox.statistics());
     end(sandbox).await;
 }

@@ -12,7 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use evalx_core::{Collect, DynSandbox, Limits, Result, SessionSpec, Step};
+use evalx_core::{ByteSize, Collect, DynSandbox, Limits, Result, SessionSpec, Step};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
@@ -51,6 +51,7 @@ pub struct Suite {
     attempting: Vec<Need>,
     without: Vec<(String, String)>,
     case_time: Duration,
+    memory_slack: ByteSize,
     leak_check: LeakCheck,
 }
 
@@ -86,6 +87,7 @@ impl Suite {
             attempting: Vec::new(),
             without: Vec::new(),
             case_time: CASE_TIME,
+            memory_slack: ByteSize::ZERO,
             leak_check: Box::new(|| Ok(())),
         }
     }
@@ -113,6 +115,14 @@ impl Suite {
     #[must_use]
     pub fn without(mut self, name: impl Into<String>, reason: impl Into<String>) -> Self {
         self.without.push((name.into(), reason.into()));
+        self
+    }
+
+    /// How much more memory than its limit a step can use, and no more; nothing
+    /// by default.
+    #[must_use]
+    pub fn with_memory_slack(mut self, more: ByteSize) -> Self {
+        self.memory_slack = more;
         self
     }
 
@@ -251,7 +261,7 @@ impl Stage {
     }
 
     async fn start(&self) -> Result<Started, String> {
-        let probes = Probes::find()?;
+        let probes = Probes::find()?.with_memory_slack(self.suite.memory_slack);
         let sandbox = (self.suite.factory)().await.map_err(|error| error.chain())?;
         sandbox.check().await.map_err(|error| error.chain())?;
         let needs_gcc = self.suite.cases.iter().any(|case| case.needs().contains(&Need::Gcc));

@@ -33,7 +33,11 @@ pub struct Probes {
     program: Bytes,
     path: PathBuf,
     scale: f64,
+    memory_slack: ByteSize,
 }
+
+/// The kernel charges memory in batches of pages for each processor.
+const MEMORY_SLACK: ByteSize = ByteSize::mib(1);
 
 impl Probes {
     /// Takes the program from the folder in `EVALX_PROBES`, or from the cache
@@ -56,7 +60,7 @@ impl Probes {
         };
         let program = fs::read(&path)
             .map_err(|error| format!("the probe {} can't be read: {error}", path.display()))?;
-        Ok(Self { program: program.into(), path, scale })
+        Ok(Self { program: program.into(), path, scale, memory_slack: MEMORY_SLACK })
     }
 
     /// The program's bytes, to be placed in a session.
@@ -75,6 +79,19 @@ impl Probes {
     #[must_use]
     pub fn stretch(&self, time: Duration) -> Duration {
         time.mul_f64(self.scale)
+    }
+
+    /// These, where a step can use `more` memory than its limit.
+    #[must_use]
+    pub fn with_memory_slack(mut self, more: ByteSize) -> Self {
+        self.memory_slack = ByteSize::bytes(MEMORY_SLACK.as_u64() + more.as_u64());
+        self
+    }
+
+    /// The most that a step may be measured with that has met this limit of memory.
+    #[must_use]
+    pub fn most_memory(&self, limit: ByteSize) -> ByteSize {
+        ByteSize::bytes(limit.as_u64() + self.memory_slack.as_u64())
     }
 
     /// Limits that suit a small program: enough for any probe that behaves.

@@ -205,9 +205,8 @@ pub(crate) fn bounded(probes: &Probes, limits: &Limits, ran: &Ran, took: Duratio
         "more output than allowed: {}",
         ran.story()
     );
-    // The kernel charges in batches of pages for each processor.
-    let memory = limits.memory.as_u64() + ByteSize::mib(1).as_u64();
-    assert!(ran.report.memory_peak.as_u64() <= memory, "more memory than allowed: {}", ran.story());
+    let memory = probes.most_memory(limits.memory);
+    assert!(ran.report.memory_peak <= memory, "more memory than allowed: {}", ran.story());
     let slack = probes.stretch(Duration::from_millis(500));
     assert!(ran.report.cpu_time <= limits.cpu_time + slack, "more CPU time than allowed: {}", ran.story());
     assert!(ran.report.wall_time <= limits.wall_time + slack, "more wall time than allowed: {}", ran.story());
