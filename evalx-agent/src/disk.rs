@@ -14,8 +14,9 @@ use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, mkdirat};
+use nix::sys::stat::{FchmodatFlags, Mode, UtimensatFlags, fchmodat, mkdirat, utimensat};
 use nix::sys::statvfs::fstatvfs;
+use nix::sys::time::TimeSpec;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use rustix::fs::{AtFlags, StatxFlags, flistxattr, statx};
 
@@ -114,6 +115,9 @@ impl Disk {
         for (part, _, mode) in PARTS {
             empty(&folder(&self.root, part)?)?;
             fchmodat(&self.root, part, Mode::from_bits_truncate(mode), FchmodatFlags::FollowSymlink)?;
+            // A program could leave word for the next in them.
+            let now = TimeSpec::UTIME_NOW;
+            utimensat(&self.root, part, &now, &now, UtimensatFlags::NoFollowSymlink)?;
         }
         Ok(())
     }

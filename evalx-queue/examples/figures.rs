@@ -192,7 +192,9 @@ impl Runs {
     fn print(self, what: &str, floor: f64) {
         let (rate, cpu) = (median(self.0), median(self.1));
         let share = rate / floor;
-        println!("  {what:<27} {rate:>7.0} jobs/s  {cpu:>5.1} us of the server each  {share:.2} of the floor");
+        println!(
+            "  {what:<27} {rate:>7.0} jobs/s  {cpu:>5.1} us of the server each  {share:.2} of the floor"
+        );
     }
 }
 

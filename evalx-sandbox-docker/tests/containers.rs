@@ -277,9 +277,10 @@ import os
 for folder in '/box', '/tmp', '/dev/shm':
     seen = os.stat(folder)
     print(folder, seen.st_mode, seen.st_uid, seen.st_gid, seen.st_nlink, seen.st_size, os.listdir(folder),
-          os.listxattr(folder), os.statvfs(folder).f_bfree, os.statvfs(folder).f_ffree)
+          seen.st_mtime > 1e9, seen.st_atime > 1e9, os.listxattr(folder), os.statvfs(folder).f_bfree, os.statvfs(folder).f_ffree)
 ";
-    const SPOIL: [&str; 7] = [
+    const SPOIL: [&str; 8] = [
+        "import os; [os.utime(folder, (1, 2)) for folder in ('/box', '/tmp', '/dev/shm')]",
         "import os; [os.chmod(folder, 0) for folder in ('/box', '/tmp', '/dev/shm')]",
         "import os; os.makedirs('/tmp/a/b/c'); os.symlink('/', '/tmp/a/b/l'); os.chmod('/tmp/a/b', 0)",
         "for number in range(1000): open(f'/dev/shm/{number}', 'w').close()",
