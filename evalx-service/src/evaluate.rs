@@ -13,6 +13,7 @@ use tracing::Instrument;
 
 use crate::job::{Answer, Job};
 use crate::notice::Notices;
+use crate::trace;
 
 /// The event that tells what the compiler did, as a [`CompileReport`] with the backend's name.
 pub const COMPILED: &str = "compiled";
@@ -54,6 +55,34 @@ impl EvaluationHandler {
     #[must_use]
     pub const fn new(evaluator: Evaluator, notices: Notices) -> Self {
         Self { evaluator, notices }
+    }
+
+    /// Evaluates a job, and has whoever is to be told of its end be told.
+    async fn run(&self, claimed: &Claimed, job: &Job, context: &JobContext) -> Outcome {
+        let config = context.queue().config();
+        let last_attempt =
+            if claimed.attempt >= config.max_attempts { LastAttempt::Yes } else { LastAttempt::No };
+        let worker_may_be_its_last = claimed.crashes + 1 >= config.max_crashes;
+        if let Some(notify) = job.notify.as_ref().filter(|_| worker_may_be_its_last) {
+            // If this worker dies too, nobody runs the job again who could tell.
+            let patience = claimed.max_run + config.lease + config.grace;
+            if let Err(error) = self.notices.announce_later(claimed.id(), notify, patience).await {
+                return Outcome::retry(error.chain());
+            }
+        }
+        let outcome = self.answer(job, last_attempt, context).await;
+        let ends = match &outcome {
+            Outcome::Retry { .. } => last_attempt == LastAttempt::Yes,
+            _ => true,
+        };
+        // Announced before the result is there, so that a death in between
+        // loses nothing: the delivery waits for the result.
+        if let Some(notify) = job.notify.as_ref().filter(|_| ends)
+            && let Err(error) = self.notices.announce(claimed.id(), notify).await
+        {
+            return Outcome::retry(error.chain());
+        }
+        outcome
     }
 
     async fn answer(&self, job: &Job, last_attempt: LastAttempt, context: &JobContext) -> Outcome {
@@ -126,32 +155,10 @@ impl Handler for EvaluationHandler {
             Ok(job) => job,
             Err(error) => return Outcome::rejected(error.chain()),
         };
-        let config = context.queue().config();
-        let last_attempt =
-            if claimed.attempt >= config.max_attempts { LastAttempt::Yes } else { LastAttempt::No };
-        let worker_may_be_its_last = claimed.crashes + 1 >= config.max_crashes;
-        if let Some(notify) = job.notify.as_ref().filter(|_| worker_may_be_its_last) {
-            // If this worker dies too, nobody runs the job again who could tell.
-            let patience = claimed.max_run + config.lease + config.grace;
-            if let Err(error) = self.notices.announce_later(claimed.id(), notify, patience).await {
-                return Outcome::retry(error.chain());
-            }
-        }
         // Without the id: who knows it may read the result.
         let span = tracing::info_span!("job", language = job.submission.code.language, claimed.attempt);
-        let outcome = Box::pin(self.answer(&job, last_attempt, &context)).instrument(span).await;
-        let ends = match &outcome {
-            Outcome::Retry { .. } => last_attempt == LastAttempt::Yes,
-            _ => true,
-        };
-        // Announced before the result is there, so that a death in between
-        // loses nothing: the delivery waits for the result.
-        if let Some(notify) = job.notify.as_ref().filter(|_| ends)
-            && let Err(error) = self.notices.announce(claimed.id(), notify).await
-        {
-            return Outcome::retry(error.chain());
-        }
-        outcome
+        trace::join(&span, claimed.trace.as_deref());
+        Box::pin(self.run(&claimed, &job, &context)).instrument(span).await
     }
 }
 

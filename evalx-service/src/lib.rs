@@ -80,6 +80,7 @@ mod seats;
 mod service;
 mod settings;
 mod timestamp;
+mod trace;
 mod workers;
 
 pub use deliver::{Couriers, DeliveryHandler};
