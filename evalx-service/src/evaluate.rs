@@ -1,5 +1,6 @@
 //! [`EvaluationHandler`]: what a worker does with a submission.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,10 +10,12 @@ use evalx_core::{
 };
 use evalx_queue::{Claimed, Handler, JobContext, Outcome};
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
 use tracing::Instrument;
 
 use crate::job::{Answer, Job};
 use crate::notice::Notices;
+use crate::teller::Teller;
 use crate::trace;
 
 /// The event that tells what the compiler did, as a [`CompileReport`] with the backend's name.
@@ -39,6 +42,9 @@ pub struct Tested {
     /// What came of it.
     pub result: TestResult,
 }
+
+/// How many events may wait while others are taken.
+const EVENT_DEPTH: usize = 16;
 
 /// Evaluates submissions, and tells what happens as it happens.
 ///
@@ -123,21 +129,33 @@ impl EvaluationHandler {
     }
 
     async fn stream(&self, submission: Submission, context: &JobContext) -> Result<Evaluation, Error> {
-        let mut events = self.evaluator.stream(submission);
-        while let Some(event) = events.next().await {
-            let backend = || self.evaluator.sandbox().capabilities().backend;
-            match event? {
-                Event::Compiled(compile) => {
-                    tell(context, COMPILED, &Compiled { backend: backend(), compile }).await;
-                }
-                Event::Test { index, result } => {
-                    tell(context, TEST, &Tested { backend: backend(), index, result }).await;
-                }
-                Event::Finished(evaluation) => return Ok(evaluation),
-                _ => {}
+        let (sender, mut events) = mpsc::channel(EVENT_DEPTH);
+        let mut evaluation = pin!(self.evaluator.evaluate_telling(submission, sender));
+        let mut teller = Teller::new(context);
+        let ended = loop {
+            // Cancel safety: a receiver, what `progress` says of itself, and a
+            // future that is kept.
+            tokio::select! {
+                biased;
+                Some(event) = events.recv(), if teller.has_room() => self.tell(event, &mut teller),
+                ended = &mut evaluation => break ended,
+                () = teller.progress() => {}
             }
+        };
+        while let Ok(event) = events.try_recv() {
+            self.tell(event, &mut teller);
         }
-        Err(Error::new(ErrorKind::Internal, "an evaluation ended without a result"))
+        teller.finish().await;
+        ended
+    }
+
+    fn tell(&self, event: Event, teller: &mut Teller<'_>) {
+        let backend = self.evaluator.sandbox().capabilities().backend;
+        match event {
+            Event::Compiled(compile) => teller.tell(COMPILED, &Compiled { backend, compile }),
+            Event::Test { index, result } => teller.tell(TEST, &Tested { backend, index, result }),
+            _ => {}
+        }
     }
 }
 
@@ -159,17 +177,6 @@ impl Handler for EvaluationHandler {
         let span = tracing::info_span!("job", language = job.submission.code.language, claimed.attempt);
         trace::join(&span, claimed.trace.as_deref());
         Box::pin(self.run(&claimed, &job, &context)).instrument(span).await
-    }
-}
-
-/// Tells an event to those who follow. Nobody waits for it: the result has all of it.
-async fn tell<T: Serialize + Sync>(context: &JobContext, name: &str, data: &T) {
-    let told = match serde_json::to_vec(data) {
-        Ok(data) => context.emit(name, data).await.map(|_| ()).map_err(|error| error.chain()),
-        Err(error) => Err(error.to_string()),
-    };
-    if let Err(error) = told {
-        tracing::warn!(event = name, %error, "an event could not be told");
     }
 }
 

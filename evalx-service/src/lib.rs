@@ -79,6 +79,7 @@ mod queues;
 mod seats;
 mod service;
 mod settings;
+mod teller;
 mod timestamp;
 mod trace;
 mod workers;
