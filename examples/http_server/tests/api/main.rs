@@ -16,6 +16,7 @@ mod socket;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use evalx_testkit::RedisServer;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use server::Server;
 
@@ -72,12 +73,12 @@ fn missing(what: &str, reason: String) -> Result<Completion, Failed> {
     if required { Err(reason.into()) } else { Ok(Completion::ignored_with(reason)) }
 }
 
-fn over_redis() -> Result<Completion, Failed> {
+fn over_redis(run: fn(&RedisServer) -> Result<(), String>) -> Result<Completion, Failed> {
     let redis = match sharing::redis() {
         Ok(redis) => redis,
         Err(reason) => return missing("redis", reason),
     };
-    native(sharing::a_killed_worker_loses_nothing(&redis))
+    native(run(&redis))
 }
 
 /// A trial that starts its own servers.
@@ -144,7 +145,13 @@ fn main() -> ExitCode {
         refusing::the_page_and_the_document_are_served,
         refusing::who_waits_at_the_end_is_told_so,
     ];
-    trials.push(Trial::ignorable_test("a_killed_worker_loses_nothing", over_redis));
+    let shared_queue: &[(&str, fn(&RedisServer) -> Result<(), String>)] = &[
+        ("a_killed_worker_loses_nothing", sharing::a_killed_worker_loses_nothing),
+        ("a_killed_server_loses_no_delivery", sharing::a_killed_server_loses_no_delivery),
+    ];
+    for (name, run) in shared_queue {
+        trials.push(Trial::ignorable_test(*name, || over_redis(*run)));
+    }
     let own: &[(&str, OwnServers)] = &[
         ("who_sits_at_the_end_is_told_so", sessions::who_sits_at_the_end_is_told_so),
         ("nothing_secret_is_logged", ending::nothing_secret_is_logged),
