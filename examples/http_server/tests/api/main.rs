@@ -143,6 +143,7 @@ fn main() -> ExitCode {
         refusing::tenants_are_kept_apart,
         refusing::what_is_too_much_is_refused_with_a_time,
         refusing::the_page_and_the_document_are_served,
+        refusing::pages_of_others_may_ask,
         refusing::who_waits_at_the_end_is_told_so,
     ];
     let shared_queue: &[(&str, fn(&RedisServer) -> Result<(), String>)] = &[
