@@ -50,7 +50,8 @@ fn propagator() -> opentelemetry_sdk::propagation::TraceContextPropagator {
     opentelemetry_sdk::propagation::TraceContextPropagator::new()
 }
 
-#[cfg(all(test, feature = "otel"))]
+#[cfg(test)]
+#[cfg(feature = "otel")]
 mod tests {
     use std::sync::Arc;
     use std::time::Duration;

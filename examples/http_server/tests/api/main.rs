@@ -73,7 +73,10 @@ fn missing(what: &str, reason: String) -> Result<Completion, Failed> {
     if required { Err(reason.into()) } else { Ok(Completion::ignored_with(reason)) }
 }
 
-fn over_redis(run: fn(&RedisServer) -> Result<(), String>) -> Result<Completion, Failed> {
+/// A trial that starts its own servers over one Redis.
+type OverRedis = fn(&RedisServer) -> Result<(), String>;
+
+fn over_redis(run: OverRedis) -> Result<Completion, Failed> {
     let redis = match sharing::redis() {
         Ok(redis) => redis,
         Err(reason) => return missing("redis", reason),
@@ -146,7 +149,7 @@ fn main() -> ExitCode {
         refusing::pages_of_others_may_ask,
         refusing::who_waits_at_the_end_is_told_so,
     ];
-    let shared_queue: &[(&str, fn(&RedisServer) -> Result<(), String>)] = &[
+    let shared_queue: &[(&str, OverRedis)] = &[
         ("a_killed_worker_loses_nothing", sharing::a_killed_worker_loses_nothing),
         ("a_killed_server_loses_no_delivery", sharing::a_killed_server_loses_no_delivery),
     ];
