@@ -195,6 +195,28 @@ impl Evaluator {
         Box::pin(judge::drive(self.clone(), submission, Listener::none())).await
     }
 
+    /// Evaluates a submission and sends what happens as it happens; all but
+    /// [`Event::Finished`], which is what is returned.
+    ///
+    /// It goes on only while it is polled, in the task of its caller, which has
+    /// to take the events meanwhile: once the channel is full, tests wait. To
+    /// whom that is a burden, [`stream`](Self::stream) has a task of its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`evaluate`](Self::evaluate).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`evaluate`](Self::evaluate).
+    pub async fn evaluate_telling(
+        &self,
+        submission: Submission,
+        events: mpsc::Sender<Event>,
+    ) -> Result<Evaluation> {
+        Box::pin(judge::drive(self.clone(), submission, Listener::new(events))).await
+    }
+
     /// Evaluates a submission and tells what happens as it happens.
     ///
     /// A reader that is slow slows the evaluation down.

@@ -22,7 +22,7 @@ use crate::identity::UIDS_PER_SLOT;
 use crate::instance::{Instance, UIDS};
 use crate::launch::{LaunchPlan, REQUEST};
 use crate::launcher::PATIENCE;
-use crate::slot::Slot;
+use crate::slot::{Slot, SlotState};
 use crate::store::Store;
 use crate::sys;
 use crate::wire::Shape;
@@ -253,17 +253,10 @@ impl Fleet {
     /// A slot taken is given back if the future is dropped.
     pub(crate) async fn take(self: &Arc<Self>, shape: Shape) -> Result<Taken, NativeError> {
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| NativeError::ShutDown)?;
-        let slot = {
-            let mut idle = self.idle();
-            // One of the same policy can at least be reset to the shape; the
-            // policy of a slot is for good.
-            let same = idle.iter().position(|slot| slot.shape() == shape);
-            let at = same.or_else(|| idle.iter().position(|slot| slot.shape().strict == shape.strict));
-            idle.remove(at.unwrap_or(0)).filter(|slot| slot.shape().strict == shape.strict)
-        };
+        let slot = choose(&mut self.idle(), shape);
         let mut taken = Taken { fleet: Arc::clone(self), slot, _permit: permit };
         let reused = match &mut taken.slot {
-            Some(slot) if slot.has_hung_up() => false,
+            Some(slot) if slot.state() == SlotState::Dead => false,
             Some(slot) if slot.shape() == shape => slot.ready().await.is_ok(),
             Some(slot) => slot.reset(shape).is_ok() && slot.ready().await.is_ok(),
             None => false,
@@ -322,6 +315,22 @@ impl Fleet {
         let ended = tokio::task::spawn_blocking(move || fleet.instance.end()).await;
         ended.unwrap_or_else(|error| Err(error.into())).map_err(NativeError::Talk)
     }
+}
+
+/// Takes a slot off those that are idle, which lie in the order in which they
+/// became so.
+fn choose(idle: &mut VecDeque<Slot>, shape: Shape) -> Option<Slot> {
+    // Of those that are prepared the one that was used last: what it needs is
+    // in the processor's caches yet.
+    let warm = |slot: &Slot| slot.shape() == shape && slot.state() == SlotState::Prepared;
+    let at = idle.iter().rposition(warm);
+    // Else the one that has been at it for longest.
+    let at = at.or_else(|| idle.iter().position(|slot| slot.shape() == shape));
+    // One of the same policy can at least be reset to the shape; the policy of
+    // a slot is for good.
+    let at = at.or_else(|| idle.iter().position(|slot| slot.shape().strict == shape.strict));
+    // One of the other policy makes room.
+    idle.remove(at.unwrap_or(0)).filter(|slot| slot.shape().strict == shape.strict)
 }
 
 impl Drop for Fleet {

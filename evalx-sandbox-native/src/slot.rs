@@ -28,6 +28,17 @@ pub(crate) struct Slot {
     ready: Option<WorkFolder>,
 }
 
+/// How far a slot is whose session has not begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SlotState {
+    /// Its session is prepared, or it has said why it can't be.
+    Prepared,
+    /// Nothing was heard of it yet.
+    Preparing,
+    /// The zygote and its cell are dead.
+    Dead,
+}
+
 impl Slot {
     pub(crate) const fn new(
         index: u64,
@@ -64,11 +75,18 @@ impl Slot {
         }
     }
 
-    /// Whether the zygote and its cell are known to be dead.
-    pub(crate) fn has_hung_up(&self) -> bool {
-        let mut ends = [PollFd::new(self.control.as_fd(), PollFlags::empty())];
-        poll(&mut ends, PollTimeout::ZERO).is_ok()
-            && ends[0].revents().is_some_and(|seen| seen.intersects(PollFlags::POLLHUP | PollFlags::POLLERR))
+    /// What is known of the zygote and its cell, without waiting.
+    pub(crate) fn state(&self) -> SlotState {
+        let mut ends = [PollFd::new(self.control.as_fd(), PollFlags::POLLIN)];
+        let polled = poll(&mut ends, PollTimeout::ZERO);
+        let seen = polled.ok().and_then(|_| ends[0].revents()).unwrap_or(PollFlags::empty());
+        if seen.intersects(PollFlags::POLLHUP | PollFlags::POLLERR) {
+            SlotState::Dead
+        } else if self.ready.is_some() || seen.contains(PollFlags::POLLIN) {
+            SlotState::Prepared
+        } else {
+            SlotState::Preparing
+        }
     }
 
     /// Has another cell made, for one more step of the session.

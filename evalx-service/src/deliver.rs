@@ -10,11 +10,13 @@ use evalx_queue::{Claimed, DynQueue, Event, Handler, JobContext, Outcome, QueueE
 use evalx_webhook::{
     AddressPolicy, Attempt, ConfigError, Courier, CourierConfig, Delivery, DeliveryId, RetryPolicy, Secrets,
 };
+use tracing::Instrument;
 
 use crate::document::SubmissionDocument;
 use crate::job::NotifyForm;
 use crate::judge0;
 use crate::notice::{Notice, Urgency, delivery_of};
+use crate::trace;
 
 /// The event of a delivery's job that is one attempt.
 const ATTEMPT: &str = "attempt";
@@ -145,7 +147,9 @@ impl Handler for DeliveryHandler {
             Ok(notice) => notice,
             Err(error) => return Outcome::rejected(error.chain()),
         };
-        match Box::pin(self.deliver(notice, &context)).await {
+        let span = tracing::info_span!("delivery", claimed.attempt);
+        trace::join(&span, claimed.trace.as_deref());
+        match Box::pin(self.deliver(notice, &context)).instrument(span).await {
             Ok(outcome) => outcome,
             Err(error) => Outcome::retry(error.chain()),
         }

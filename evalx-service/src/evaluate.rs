@@ -1,5 +1,6 @@
 //! [`EvaluationHandler`]: what a worker does with a submission.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,10 +10,13 @@ use evalx_core::{
 };
 use evalx_queue::{Claimed, Handler, JobContext, Outcome};
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
 use tracing::Instrument;
 
 use crate::job::{Answer, Job};
 use crate::notice::Notices;
+use crate::teller::Teller;
+use crate::trace;
 
 /// The event that tells what the compiler did, as a [`CompileReport`] with the backend's name.
 pub const COMPILED: &str = "compiled";
@@ -39,6 +43,9 @@ pub struct Tested {
     pub result: TestResult,
 }
 
+/// How many events may wait while others are taken.
+const EVENT_DEPTH: usize = 16;
+
 /// Evaluates submissions, and tells what happens as it happens.
 ///
 /// The session of the sandbox lives in the handler's future, so that what a
@@ -54,6 +61,34 @@ impl EvaluationHandler {
     #[must_use]
     pub const fn new(evaluator: Evaluator, notices: Notices) -> Self {
         Self { evaluator, notices }
+    }
+
+    /// Evaluates a job, and has whoever is to be told of its end be told.
+    async fn run(&self, claimed: &Claimed, job: &Job, context: &JobContext) -> Outcome {
+        let config = context.queue().config();
+        let last_attempt =
+            if claimed.attempt >= config.max_attempts { LastAttempt::Yes } else { LastAttempt::No };
+        let worker_may_be_its_last = claimed.crashes + 1 >= config.max_crashes;
+        if let Some(notify) = job.notify.as_ref().filter(|_| worker_may_be_its_last) {
+            // If this worker dies too, nobody runs the job again who could tell.
+            let patience = claimed.max_run + config.lease + config.grace;
+            if let Err(error) = self.notices.announce_later(claimed.id(), notify, patience).await {
+                return Outcome::retry(error.chain());
+            }
+        }
+        let outcome = self.answer(job, last_attempt, context).await;
+        let ends = match &outcome {
+            Outcome::Retry { .. } => last_attempt == LastAttempt::Yes,
+            _ => true,
+        };
+        // Announced before the result is there, so that a death in between
+        // loses nothing: the delivery waits for the result.
+        if let Some(notify) = job.notify.as_ref().filter(|_| ends)
+            && let Err(error) = self.notices.announce(claimed.id(), notify).await
+        {
+            return Outcome::retry(error.chain());
+        }
+        outcome
     }
 
     async fn answer(&self, job: &Job, last_attempt: LastAttempt, context: &JobContext) -> Outcome {
@@ -94,21 +129,33 @@ impl EvaluationHandler {
     }
 
     async fn stream(&self, submission: Submission, context: &JobContext) -> Result<Evaluation, Error> {
-        let mut events = self.evaluator.stream(submission);
-        while let Some(event) = events.next().await {
-            let backend = || self.evaluator.sandbox().capabilities().backend;
-            match event? {
-                Event::Compiled(compile) => {
-                    tell(context, COMPILED, &Compiled { backend: backend(), compile }).await;
-                }
-                Event::Test { index, result } => {
-                    tell(context, TEST, &Tested { backend: backend(), index, result }).await;
-                }
-                Event::Finished(evaluation) => return Ok(evaluation),
-                _ => {}
+        let (sender, mut events) = mpsc::channel(EVENT_DEPTH);
+        let mut evaluation = pin!(self.evaluator.evaluate_telling(submission, sender));
+        let mut teller = Teller::new(context);
+        let ended = loop {
+            // Cancel safety: a receiver, what `progress` says of itself, and a
+            // future that is kept.
+            tokio::select! {
+                biased;
+                Some(event) = events.recv(), if teller.has_room() => self.tell(event, &mut teller),
+                ended = &mut evaluation => break ended,
+                () = teller.progress() => {}
             }
+        };
+        while let Ok(event) = events.try_recv() {
+            self.tell(event, &mut teller);
         }
-        Err(Error::new(ErrorKind::Internal, "an evaluation ended without a result"))
+        teller.finish().await;
+        ended
+    }
+
+    fn tell(&self, event: Event, teller: &mut Teller<'_>) {
+        let backend = self.evaluator.sandbox().capabilities().backend;
+        match event {
+            Event::Compiled(compile) => teller.tell(COMPILED, &Compiled { backend, compile }),
+            Event::Test { index, result } => teller.tell(TEST, &Tested { backend, index, result }),
+            _ => {}
+        }
     }
 }
 
@@ -126,43 +173,10 @@ impl Handler for EvaluationHandler {
             Ok(job) => job,
             Err(error) => return Outcome::rejected(error.chain()),
         };
-        let config = context.queue().config();
-        let last_attempt =
-            if claimed.attempt >= config.max_attempts { LastAttempt::Yes } else { LastAttempt::No };
-        let worker_may_be_its_last = claimed.crashes + 1 >= config.max_crashes;
-        if let Some(notify) = job.notify.as_ref().filter(|_| worker_may_be_its_last) {
-            // If this worker dies too, nobody runs the job again who could tell.
-            let patience = claimed.max_run + config.lease + config.grace;
-            if let Err(error) = self.notices.announce_later(claimed.id(), notify, patience).await {
-                return Outcome::retry(error.chain());
-            }
-        }
         // Without the id: who knows it may read the result.
         let span = tracing::info_span!("job", language = job.submission.code.language, claimed.attempt);
-        let outcome = Box::pin(self.answer(&job, last_attempt, &context)).instrument(span).await;
-        let ends = match &outcome {
-            Outcome::Retry { .. } => last_attempt == LastAttempt::Yes,
-            _ => true,
-        };
-        // Announced before the result is there, so that a death in between
-        // loses nothing: the delivery waits for the result.
-        if let Some(notify) = job.notify.as_ref().filter(|_| ends)
-            && let Err(error) = self.notices.announce(claimed.id(), notify).await
-        {
-            return Outcome::retry(error.chain());
-        }
-        outcome
-    }
-}
-
-/// Tells an event to those who follow. Nobody waits for it: the result has all of it.
-async fn tell<T: Serialize + Sync>(context: &JobContext, name: &str, data: &T) {
-    let told = match serde_json::to_vec(data) {
-        Ok(data) => context.emit(name, data).await.map(|_| ()).map_err(|error| error.chain()),
-        Err(error) => Err(error.to_string()),
-    };
-    if let Err(error) = told {
-        tracing::warn!(event = name, %error, "an event could not be told");
+        trace::join(&span, claimed.trace.as_deref());
+        Box::pin(self.run(&claimed, &job, &context)).instrument(span).await
     }
 }
 

@@ -79,7 +79,9 @@ mod queues;
 mod seats;
 mod service;
 mod settings;
+mod teller;
 mod timestamp;
+mod trace;
 mod workers;
 
 pub use deliver::{Couriers, DeliveryHandler};

@@ -12,6 +12,7 @@ use evalx_queue::{DynQueue, JobId, NewJob, QueueExt, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::job::Notify;
+use crate::trace;
 
 /// The payload of a job that delivers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -76,11 +77,12 @@ impl Notices {
         delay: Duration,
     ) -> Result<()> {
         let notice = Notice { submission, notify: notify.clone(), urgency };
-        let job = NewJob::json(&notice)?
+        let mut job = NewJob::json(&notice)?
             .with_id(delivery_of(submission, urgency))
             .with_language("delivery")
             .with_max_attempts(MOST_ATTEMPTS)
             .with_delay(delay);
+        job.trace = trace::current();
         self.deliveries.submit(job).await.map(|_| ())
     }
 }

@@ -15,6 +15,7 @@ use crate::deliver::attempts;
 use crate::job::Job;
 use crate::notice::{Notices, Urgency, delivery_of};
 use crate::queues::Queues;
+use crate::trace;
 
 /// A submission that somebody hands in.
 #[derive(Clone, Debug)]
@@ -53,13 +54,14 @@ impl Order {
     }
 
     fn into_job(self) -> Result<NewJob> {
-        let job = NewJob::json(&self.job)?
+        let mut job = NewJob::json(&self.job)?
             // Random in all its bits: who knows one token must not guess another.
             .with_id(JobId::from_u128(uuid::Uuid::new_v4().as_u128()))
             .with_tenant(self.tenant)
             .with_language(self.job.submission.code.language)
             .with_priority(self.priority)
             .with_max_run(self.max_run);
+        job.trace = trace::current();
         Ok(match self.idempotency_key {
             Some(key) => job.with_idempotency_key(key),
             None => job,

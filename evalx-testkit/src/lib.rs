@@ -3,6 +3,7 @@
 //! - [`FakeSandbox`]: runs nothing and does what its script says.
 //! - [`conformance`]: what a sandbox must do, one public function for each behaviour.
 //! - [`escape`]: what it must withstand, one named attack for each claim.
+//! - [`Hook`]: an address that a test has webhooks sent to.
 //! - [`Suite`]: runs either as trials, one for each case, in a test with `harness = false`:
 //!
 //! ```no_run
@@ -34,6 +35,7 @@ pub mod conformance;
 pub mod escape;
 mod fake;
 mod harness;
+mod hook;
 mod probes;
 #[cfg(feature = "queue")]
 pub mod queue;
@@ -45,6 +47,7 @@ pub use alive::Token;
 pub use case::{Case, CaseFuture, Facilities, Need, Ownership, Timing};
 pub use fake::{FakeRun, FakeSandbox, FakeStep};
 pub use harness::{Suite, main_with};
+pub use hook::{Call, Hook};
 pub use probes::Probes;
 #[cfg(feature = "queue")]
 pub use redis_server::{RedisOptions, RedisServer};

@@ -15,7 +15,7 @@ use evalx_service::{Couriers, Engine, Exporter, Seats, Service};
 use tokio::sync::SetOnce;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
-use tower_http::cors::{Any, CorsLayer};
+use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
 use crate::access::Access;
 use crate::problem::Problem;
@@ -24,6 +24,10 @@ use crate::{health, judge0, measure, observe, site, v1};
 
 /// How long a request waits for the engine's start before it says that it knows nothing.
 const ENGINE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a browser may remember that pages of others may ask: as long as
+/// any of them does.
+const CORS_AGE: Duration = Duration::from_secs(7200);
 
 /// What all requests share. Clones are the same.
 #[derive(Clone, Debug)]
@@ -89,7 +93,9 @@ pub(crate) fn router(app: App) -> Router {
     let cors = CorsLayer::new()
         .allow_origin(Any)
         .allow_methods(Any)
-        .allow_headers(Any)
+        // Those that are asked for: `*` would not mean `Authorization`.
+        .allow_headers(AllowHeaders::mirror_request())
+        .max_age(CORS_AGE)
         .expose_headers([HeaderName::from_static("retry-after"), HeaderName::from_static("x-request-id")]);
     // A stream of events is of use only while it comes.
     let compression = CompressionLayer::new()

@@ -6,6 +6,8 @@ use std::net::TcpListener;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
@@ -33,7 +35,8 @@ pub(crate) fn nothing_secret_is_logged() -> Result<(), String> {
     let (text, _) = log_of_secrets("debug")?;
     // That nothing is found in an empty log would say nothing.
     assert!(text.contains("kept-1") && text.contains("/v1/submissions/{token}"), "{text}");
-    for secret in ["SECRET", &crate::SECRET[6..]] {
+    // As it is, and as a subprotocol carries it.
+    for secret in ["SECRET", &URL_SAFE_NO_PAD.encode("SECRET"), &crate::SECRET[6..]] {
         assert_eq!(text.lines().find(|line| line.contains(secret)), None);
     }
     // Who knows a token may read the result; who looks for a defect sees it.
@@ -72,12 +75,20 @@ fn log_of_secrets(level: &str) -> Result<(String, String), String> {
         ("GET", "/v1/dead".to_owned(), &[("X-Auth-User", "SECRETROOT")]),
         ("GET", "/SECRETNOWHERE".to_owned(), &[]),
         ("POST", "/submissions?X-Auth-Token=SECRETBOB".to_owned(), &[]),
+        ("GET", "/v1/languages".to_owned(), &[("Authorization", "Basic SECRET"), ("Cookie", "SECRET")]),
+        (
+            "GET",
+            "/v1/languages".to_owned(),
+            &[("traceparent", "SECRETTRACE"), ("Referer", "http://a/?SECRET")],
+        ),
+        ("GET", "/v1/languages".to_owned(), &[("X-Request-Id", "SECRET ID"), ("X-Forwarded-For", "SECRET")]),
         ("GET", "/metrics".to_owned(), &[("X-Request-Id", "kept-1")]),
     ] {
         send(server.address, method, &path, headers, br#"{"source_code": "SECRETSOURCE"}"#);
     }
     let session = json!({ "language": "python", "source": "print(input() + 'SECRETOUTPUT')\nSECRETSOURCE" });
-    let mut talk = Talk::start(server.address, &ann, session);
+    let offered = format!("evalx, evalx.bearer.{}", URL_SAFE_NO_PAD.encode("SECRETANN"));
+    let mut talk = Talk::start(server.address, &[("Sec-WebSocket-Protocol", &offered)], session);
     talk.stdin("SECRETSTDIN\n");
     talk.until("finished");
     server.signal(Signal::SIGTERM);
@@ -125,50 +136,45 @@ pub(crate) fn a_server_ends_in_time_under_load() -> Result<(), String> {
     Ok(())
 }
 
-/// What a collector is told, until the server has ended: the spans, and
-/// nothing of what is in a request.
+/// What a collector is told: the spans, each in its place, and nothing of what
+/// is in a request.
 #[cfg(feature = "otel")]
 pub(crate) fn a_collector_gets_spans() -> Result<(), String> {
-    use std::io::Write;
-    use std::sync::mpsc;
-
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let (sender, told) = mpsc::channel();
-    std::thread::spawn(move || {
-        while let Ok((mut stream, _)) = listener.accept() {
-            stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-            let (mut bytes, mut buffer) = (Vec::new(), [0; 8192]);
-            while let Ok(count @ 1..) = stream.read(&mut buffer) {
-                bytes.extend(&buffer[..count]);
-                let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
-                let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
-                let length =
-                    head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
-                if bytes.len() >= end + 4 + length.unwrap_or(0) {
-                    break;
-                }
-            }
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-            if sender.send(String::from_utf8_lossy(&bytes).into_owned()).is_err() {
-                return;
-            }
-        }
-    });
+    let hook = evalx_testkit::Hook::listen().unwrap();
     let (mut server, log) = logged(&[
         ("EVALX_LOG", "info"),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &hook.url("")),
         ("OTEL_SERVICE_NAME", "judge-under-test"),
     ])?;
     let program = json!({ "language": "python", "source": "print('SECRETSOURCE')" });
     server.post("/v1/submissions?wait=50s", &program).expect(200);
+    // What is not sent yet is sent at the end.
     server.signal(Signal::SIGTERM);
-    assert!(server.ended(Duration::from_secs(30)).success());
-    let told: String = told.try_iter().collect();
-    assert!(told.starts_with("POST /v1/traces"), "{told:?}: {}", text(&log));
-    for part in ["judge-under-test", "request", "/v1/submissions", "job", "python"] {
-        assert!(told.contains(part), "{part} is not in {told:?}");
+    let mut told = Vec::new();
+    let has = |told: &[u8], part: &str| told.windows(part.len()).any(|window| window == part.as_bytes());
+    let parts = ["judge-under-test", "request", "/v1/submissions", "job", "python"];
+    while let Some(missing) = parts.iter().find(|part| !has(&told, part)) {
+        let call = hook.next_within(Duration::from_secs(60)).unwrap();
+        let call = call.unwrap_or_else(|| panic!("{missing} is not told: {}", text(&log)));
+        assert!(call.head.starts_with("POST /v1/traces"), "{}", call.head);
+        told.extend(&call.body);
+        call.answer("200 OK").unwrap();
     }
-    assert!(!told.contains("SECRETSOURCE"));
+    assert!(server.ended(Duration::from_secs(30)).success());
+    assert!(!has(&told, "SECRETSOURCE"));
+    let requests = ids_before(&told, "request");
+    let parents = ids_before(&told, "job");
+    assert!(parents.iter().any(|parent| requests.contains(parent)), "{parents:?} of {requests:?}");
     Ok(())
+}
+
+/// The id that comes right before each name of a span in the protobuf of OTLP:
+/// its parent's, or its own if it has none.
+#[cfg(feature = "otel")]
+fn ids_before<'t>(told: &'t [u8], name: &str) -> Vec<&'t [u8]> {
+    const ID: usize = 8;
+    // The field `name` is the fifth of a span, and a text.
+    let field = [&[5 << 3 | 2, u8::try_from(name.len()).unwrap()], name.as_bytes()].concat();
+    let whole = ID + field.len();
+    told.windows(whole).filter(|window| window[ID..] == field).map(|window| &window[..ID]).collect()
 }

@@ -1,10 +1,8 @@
 //! What a server with workers does: programs run, and their authors are told.
 
-use std::io::{Read, Write};
-use std::net::TcpListener;
-use std::sync::mpsc;
 use std::time::Duration;
 
+use evalx_testkit::Hook;
 use evalx_webhook::{Secrets, SignedHeaders, verify};
 use serde_json::json;
 
@@ -60,35 +58,22 @@ pub(crate) fn what_runs_is_cancelled(server: &Server) {
 }
 
 pub(crate) fn a_webhook_is_told_once_and_signed(server: &Server) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/done?secret", listener.local_addr().unwrap());
-    let (sender, requests) = mpsc::channel();
-    std::thread::spawn(move || {
-        for status in ["500 Oh", "503 No", "200 OK"] {
-            let Ok((mut stream, _)) = listener.accept() else { return };
-            let _ = sender.send(read_request(&mut stream));
-            let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-        }
-    });
+    let hook = Hook::listen().unwrap();
+    let url = hook.url("/done?secret");
     let token = server.submit(&json!({ "language": "python", "source": "print(1)", "webhook_url": url }));
-    let mut told = Vec::new();
-    for _ in 0..3 {
-        told.push(requests.recv_timeout(Duration::from_secs(60)).expect("three attempts"));
-    }
     let secrets: Secrets = SECRET.parse().unwrap();
-    for (head, body) in &told {
-        let header = |name: &str| {
-            let line = head.lines().find(|line| line.to_ascii_lowercase().starts_with(name)).unwrap();
-            line.split_once(':').unwrap().1.trim()
-        };
+    for status in ["500 Oh", "503 No", "200 OK"] {
+        let call = hook.next_within(Duration::from_secs(60)).unwrap().expect("three attempts");
+        let header = |name: &str| call.header(name).unwrap();
         let (id, timestamp, signature) =
             (header("webhook-id"), header("webhook-timestamp"), header("webhook-signature"));
         assert_eq!(id, format!("msg_{token}"));
         let now = std::time::SystemTime::now();
-        verify(&secrets, SignedHeaders { id, timestamp, signature }, body, now, Duration::from_secs(300))
-            .unwrap();
-        let document: serde_json::Value = serde_json::from_slice(body).unwrap();
+        let headers = SignedHeaders { id, timestamp, signature };
+        verify(&secrets, headers, &call.body, now, Duration::from_secs(300)).unwrap();
+        let document: serde_json::Value = serde_json::from_slice(&call.body).unwrap();
         assert_eq!((&document["token"], &document["status"]), (&json!(token), &json!("finished")));
+        call.answer(status).unwrap();
     }
     // The log is written behind the answer.
     let deadline = std::time::Instant::now() + Duration::from_secs(20);
@@ -106,24 +91,6 @@ pub(crate) fn a_webhook_is_told_once_and_signed(server: &Server) {
         }
         assert!(std::time::Instant::now() < deadline, "{statuses:?}");
         std::thread::park_timeout(Duration::from_millis(100));
-    }
-}
-
-fn read_request(stream: &mut impl Read) -> (String, Vec<u8>) {
-    let mut bytes = Vec::new();
-    let mut buffer = [0; 4096];
-    loop {
-        let count = stream.read(&mut buffer).unwrap();
-        bytes.extend(&buffer[..count]);
-        let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
-        let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
-        let length = head
-            .lines()
-            .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok())
-            .unwrap_or(0);
-        if count == 0 || bytes.len() >= end + 4 + length {
-            return (head, bytes[end + 4..].to_vec());
-        }
     }
 }
 

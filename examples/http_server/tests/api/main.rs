@@ -16,6 +16,7 @@ mod socket;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use evalx_testkit::RedisServer;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use server::Server;
 
@@ -72,12 +73,15 @@ fn missing(what: &str, reason: String) -> Result<Completion, Failed> {
     if required { Err(reason.into()) } else { Ok(Completion::ignored_with(reason)) }
 }
 
-fn over_redis() -> Result<Completion, Failed> {
+/// A trial that starts its own servers over one Redis.
+type OverRedis = fn(&RedisServer) -> Result<(), String>;
+
+fn over_redis(run: OverRedis) -> Result<Completion, Failed> {
     let redis = match sharing::redis() {
         Ok(redis) => redis,
         Err(reason) => return missing("redis", reason),
     };
-    native(sharing::a_killed_worker_loses_nothing(&redis))
+    native(run(&redis))
 }
 
 /// A trial that starts its own servers.
@@ -142,9 +146,16 @@ fn main() -> ExitCode {
         refusing::tenants_are_kept_apart,
         refusing::what_is_too_much_is_refused_with_a_time,
         refusing::the_page_and_the_document_are_served,
+        refusing::pages_of_others_may_ask,
         refusing::who_waits_at_the_end_is_told_so,
     ];
-    trials.push(Trial::ignorable_test("a_killed_worker_loses_nothing", over_redis));
+    let shared_queue: &[(&str, OverRedis)] = &[
+        ("a_killed_worker_loses_nothing", sharing::a_killed_worker_loses_nothing),
+        ("a_killed_server_loses_no_delivery", sharing::a_killed_server_loses_no_delivery),
+    ];
+    for (name, run) in shared_queue {
+        trials.push(Trial::ignorable_test(*name, || over_redis(*run)));
+    }
     let own: &[(&str, OwnServers)] = &[
         ("who_sits_at_the_end_is_told_so", sessions::who_sits_at_the_end_is_told_so),
         ("nothing_secret_is_logged", ending::nothing_secret_is_logged),

@@ -193,6 +193,22 @@ pub(crate) fn the_page_and_the_document_are_served() {
     assert!(server.get("/docs").expect(200).body.contains("/v1/submissions/{token}/events"));
 }
 
+pub(crate) fn pages_of_others_may_ask() {
+    let server = without_workers(&[("EVALX_AUTH_TOKENS", "ann")]);
+    let asked = [
+        ("Origin", "https://school.example"),
+        ("Access-Control-Request-Method", "POST"),
+        ("Access-Control-Request-Headers", "authorization,content-type,x-auth-token"),
+    ];
+    let answer = send(server.address, "OPTIONS", "/submissions?wait=false", &asked, b"").expect(200);
+    assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
+    // By their names: `*` does not mean `authorization` to a browser.
+    assert_eq!(answer.header("access-control-allow-headers"), Some(asked[2].1));
+    assert!(answer.header("access-control-max-age").is_some());
+    let refused = send(server.address, "GET", "/v1/languages", &asked[..1], b"").expect(401);
+    assert_eq!(refused.header("access-control-allow-origin"), Some("*"), "a page can read why");
+}
+
 pub(crate) fn who_waits_at_the_end_is_told_so() {
     let mut server = without_workers(&[]);
     let address = server.address;

@@ -1,12 +1,9 @@
 //! How workers end, and that nothing is lost by it.
 
-use std::io::{Read, Write};
-use std::net::TcpListener;
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use evalx_service::Status;
-use evalx_testkit::RedisServer;
+use evalx_testkit::{Hook, RedisServer};
 use nix::sys::signal::Signal;
 
 use crate::process::{PATIENCE, Process};
@@ -71,50 +68,24 @@ pub(crate) fn workers_outlive_redis(redis: &mut RedisServer) -> Result<(), Strin
 pub(crate) fn a_delivery_outlives_its_worker(redis: &mut RedisServer) -> Result<(), String> {
     let victim = worker(redis)?;
     let client = Client::new(&redis.url());
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
-    let id = client.submit_with_webhook("print(1)", &url);
+    let hook = Hook::listen().unwrap();
+    let id = client.submit_with_webhook("print(1)", &hook.url("/"));
     // The result is there, and its delivery under way: it is not answered.
-    let (mut stream, _) = listener.accept().unwrap();
-    let first = read(&mut stream);
+    let first = hook.next_within(PATIENCE).unwrap().expect("it is delivered");
     assert_eq!(client.document(id).status, Status::Finished);
     victim.kill();
-    drop(stream);
+    let body = first.body.clone();
+    drop(first);
     let heir = worker(redis)?;
-    let (sender, told) = mpsc::channel();
-    std::thread::spawn(move || {
-        while let Ok((mut stream, _)) = listener.accept() {
-            let body = read(&mut stream);
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-            if sender.send(body).is_err() {
-                return;
-            }
-        }
-    });
-    assert_eq!(told.recv_timeout(PATIENCE).expect("it is delivered by another"), first);
+    let second = hook.next_within(PATIENCE).unwrap().expect("it is delivered by another");
+    assert_eq!(second.body, body);
+    second.answer("200 OK").unwrap();
     eventually("the delivery is in the log", || client.deliveries(id) == [Some(200)]);
     // It comes once.
     heir.signal(Signal::SIGTERM);
     drop(heir);
-    assert!(told.try_recv().is_err());
+    assert!(hook.next_within(Duration::ZERO).unwrap().is_none());
     Ok(())
-}
-
-/// The body of a request.
-fn read(stream: &mut impl Read) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut buffer = [0; 4096];
-    loop {
-        let count = stream.read(&mut buffer).unwrap();
-        assert!(count > 0, "half a request: {bytes:?}");
-        bytes.extend(&buffer[..count]);
-        let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
-        let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
-        if bytes.len() >= end + 4 + length.unwrap_or(0) {
-            return bytes[end + 4..].to_vec();
-        }
-    }
 }
 
 pub(crate) fn workers_killed_at_random_lose_nothing(redis: &mut RedisServer) -> Result<(), String> {
