@@ -52,7 +52,10 @@ impl Daemon {
         let log = File::create(self.path("log")).map_err(|error| error.to_string())?;
         // What the machine's own is told is not for this one.
         std::fs::write(self.path("daemon.json"), "{}").map_err(|error| error.to_string())?;
-        let process = Command::new("dockerd")
+        // An engine without a bridge removes the one that it finds, which is the
+        // machine's: it gets a network of its own, where there is none.
+        let process = Command::new("unshare")
+            .args(["--net", "--", "dockerd"])
             .args(["--bridge=none", "--iptables=false", "--ip-forward=false", "--ip-masq=false"])
             // An image without a file is copied for nothing.
             .args(["--storage-driver=vfs", "--shutdown-timeout=5", "--host"])
