@@ -140,29 +140,29 @@ impl Meter {
         }
     }
 
+    /// Where the figures of memory and of processes are, and what the files of
+    /// the former are called: used now, used at most, and what went wrong.
+    fn files(&self) -> (&Folder, &Folder, [&'static str; 3]) {
+        match &self.files {
+            Files::V1 { memory, pids, .. } => {
+                (memory, pids, ["memory.usage_in_bytes", "memory.max_usage_in_bytes", "memory.oom_control"])
+            }
+            Files::V2 { group } => (group, group, ["memory.current", "memory.peak", "memory.events"]),
+        }
+    }
+
     fn read(&self) -> Usage {
         let (cpu_ns, user, system) = self.cpu();
-        match &self.files {
-            Files::V1 { memory, pids, .. } => Usage {
-                cpu_ns,
-                user,
-                system,
-                memory: number(memory, "memory.usage_in_bytes"),
-                memory_peak: number(memory, "memory.max_usage_in_bytes"),
-                oom_kills: field(&text(memory, "memory.oom_control"), "oom_kill"),
-                processes_peak: number(pids, "pids.peak"),
-                forks_refused: field(&text(pids, "pids.events"), "max"),
-            },
-            Files::V2 { group } => Usage {
-                cpu_ns,
-                user,
-                system,
-                memory: number(group, "memory.current"),
-                memory_peak: number(group, "memory.peak"),
-                oom_kills: field(&text(group, "memory.events"), "oom_kill"),
-                processes_peak: number(group, "pids.peak"),
-                forks_refused: field(&text(group, "pids.events"), "max"),
-            },
+        let (memory, pids, [now, peak, wrong]) = self.files();
+        Usage {
+            cpu_ns,
+            user,
+            system,
+            memory: number(memory, now),
+            memory_peak: number(memory, peak),
+            oom_kills: field(&text(memory, wrong), "oom_kill"),
+            processes_peak: number(pids, "pids.peak"),
+            forks_refused: field(&text(pids, "pids.events"), "max"),
         }
     }
 
@@ -177,11 +177,8 @@ impl Meter {
 
     /// Processes killed for want of memory since the start.
     pub(crate) fn oom_kills(&self) -> u64 {
-        let (folder, file) = match &self.files {
-            Files::V1 { memory, .. } => (memory, "memory.oom_control"),
-            Files::V2 { group } => (group, "memory.events"),
-        };
-        field(&text(folder, file), "oom_kill").saturating_sub(self.before.oom_kills)
+        let (memory, _, [.., wrong]) = self.files();
+        field(&text(memory, wrong), "oom_kill").saturating_sub(self.before.oom_kills)
     }
 
     /// What was used since the start.
