@@ -96,9 +96,7 @@ impl Dispatcher {
         tokio::select! {
             Some(ended) = self.running.join_next(), if has_running => {
                 self.ended(ended);
-                while let Some(ended) = self.running.try_join_next() {
-                    self.ended(ended);
-                }
+                self.all_ended();
             }
             answer = answer_of(self.claiming.as_mut()) => {
                 self.claiming = None;
@@ -133,6 +131,11 @@ impl Dispatcher {
             return;
         }
         tokio::task::yield_now().await;
+        self.all_ended();
+    }
+
+    /// Takes note of all jobs that have ended by now.
+    fn all_ended(&mut self) {
         while let Some(ended) = self.running.try_join_next() {
             self.ended(ended);
         }

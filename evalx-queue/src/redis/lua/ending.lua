@@ -1,6 +1,5 @@
 -- How attempts fail and jobs end. ARGV[1..5] are the configuration's
 -- max_crashes, dead_ttl, max_dead, backoff and backoff_cap.
-local ENDED = {done = P .. ':d:done', dead = P .. ':d:dead', cancelled = P .. ':d:cancelled'}
 local max_crashes, dead_ttl, max_dead = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 
 -- Ends a job that nobody has, and that no longer counts as waiting.

@@ -5,7 +5,7 @@ local function forget(ids)
     for _, id in ipairs(ids) do
         local job = jobs[id]
         if job then
-            gather('ZREM', P .. ':d:' .. job[STATE], id)
+            gather('ZREM', ENDED[job[STATE]], id)
             if job[KEY] ~= '' then
                 local key = P .. ':i:' .. #job[TENANT] .. ':' .. job[TENANT] .. ':' .. job[KEY]
                 if string.sub(call('GET', key) or '', 1, #id) == id then call('DEL', key) end

@@ -4,7 +4,7 @@ load(ARGV)
 for _, id in ipairs(ARGV) do
     local job = known(id)
     if job and job[STATE] == 'dead' then
-        gather('ZREM', P .. ':d:dead', id)
+        gather('ZREM', ENDED.dead, id)
         for blob in each_blob(job[BLOBS]) do
             if call('EXISTS', P .. ':b:' .. blob) == 1 then
                 call('HINCRBY', P .. ':pins', blob, 1)

@@ -3,7 +3,7 @@ call('DEL', NONE)
 local promoted, reaped, forgotten = promote(), reap(), 0
 write_gathered()
 for _, state in ipairs({'done', 'dead', 'cancelled'}) do
-    local over = due(P .. ':d:' .. state, '100')
+    local over = due(ENDED[state], '100')
     forgotten = forgotten + #over
     forget(over)
     write_gathered()

@@ -4,7 +4,9 @@
 -- refused when the memory is full. DEL is not, so that jobs can be finished
 -- where there is no room for new ones; SETRANGE is, before anything is written.
 local NONE = P .. ':none'
+-- Where the jobs of a state are: those that a worker has, and those that have ended.
 local LEASE = P .. ':lease'
+local ENDED = {done = P .. ':d:done', dead = P .. ':d:dead', cancelled = P .. ':d:cancelled'}
 
 -- A number as text. A script has the same times over and over, and each number
 -- that is handed to a command is printed as if it were no whole one.
