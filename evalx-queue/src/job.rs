@@ -115,7 +115,7 @@ pub struct NewJob {
 impl NewJob {
     /// The longest name of a tenant or a language, or idempotency key, in bytes.
     pub const LONGEST_NAME: usize = 256;
-    /// The most blobs of one job.
+    /// The most blobs of one job, and again of its result.
     pub const MOST_BLOBS: usize = 64;
 
     /// A job with this payload, and the defaults of its queue.
@@ -257,10 +257,7 @@ impl NewJob {
             label::check("a traceparent", trace, Self::LONGEST_NAME)?;
         }
         check_size("a payload", self.payload.len(), config)?;
-        if self.blobs.len() > Self::MOST_BLOBS {
-            let (count, most) = (self.blobs.len(), Self::MOST_BLOBS);
-            return Err(Error::invalid(format!("the job has {count} blobs; at most {most} are allowed")));
-        }
+        check_blobs("the job", &self.blobs)?;
         const SHORTEST: Duration = Duration::from_millis(1);
         check_duration("the delay", self.delay, Duration::ZERO)?;
         check_duration("expires_after", self.expires_after.unwrap_or(SHORTEST), SHORTEST)?;
@@ -271,6 +268,15 @@ impl NewJob {
         }
         Ok(())
     }
+}
+
+/// Refuses more blobs than a job, or its result, may have.
+pub(crate) fn check_blobs(what: &str, blobs: &[BlobId]) -> Result<()> {
+    let (count, most) = (blobs.len(), NewJob::MOST_BLOBS);
+    if count > most {
+        return Err(Error::invalid(format!("{what} has {count} blobs; at most {most} are allowed")));
+    }
+    Ok(())
 }
 
 /// Refuses what is too large to travel in a job.

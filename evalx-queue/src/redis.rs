@@ -4,6 +4,7 @@ mod config;
 mod durability;
 mod link;
 mod listen;
+mod packed;
 mod record;
 mod reply;
 mod script;
@@ -33,6 +34,8 @@ use crate::{
 pub use config::RedisConfig;
 use link::Link;
 use listen::Waiting;
+use packed::Packed as _;
+use record::{Book, Ending, Job};
 use reply::Reader;
 use script::Arguments;
 
@@ -115,35 +118,18 @@ impl RedisQueue {
     /// `Unavailable`.
     #[doc(hidden)]
     pub async fn set_time(&self, time: Option<Timestamp>) -> Result<()> {
-        let mut arguments = Arguments::default();
-        arguments.text("now").maybe(time.map(Timestamp::as_millis));
+        let mut arguments = self.link.arguments();
+        arguments.text("now").number(time.map(Timestamp::as_millis).unwrap_or_default());
         self.link.call(&script::CONTROL, arguments).await.map(drop)
-    }
-
-    /// What scripts by which jobs can end are given first.
-    fn ending(&self) -> Arguments {
-        let config = &self.config.queue;
-        let mut arguments = Arguments::default();
-        arguments
-            .number(u64::from(config.max_crashes))
-            .number(millis(config.dead_ttl))
-            .number(config.max_dead)
-            .number(millis(config.backoff))
-            .number(millis(config.backoff_cap));
-        arguments
     }
 
     /// What scripts that hand out jobs are given first.
     fn claiming(&self, worker: &WorkerId, most: usize) -> Arguments {
-        let config = &self.config.queue;
-        let mut arguments = self.ending();
+        let mut arguments = self.link.arguments();
         arguments
             .text(worker)
             .number(most.min(MOST_AT_ONCE) as u64)
             .whether_repeated()
-            .number(millis(config.lease))
-            .number(millis(config.grace))
-            .maybe(config.tenant_in_flight)
             .text(&format_args!("{:016x}", fastrand::u64(..)));
         arguments
     }
@@ -160,13 +146,14 @@ impl RedisQueue {
         T: Send + 'static,
         F: FnOnce(Value, std::time::Instant) -> Result<(T, Vec<Lease>)> + Send + 'static,
     {
-        let (link, mut release) = (Arc::clone(&self.link), self.ending());
+        let link = Arc::clone(&self.link);
         let (sender, receiver) = oneshot::channel();
         tokio::spawn(async move {
             let sent = std::time::Instant::now();
             let answer = link.call(script, arguments).await.and_then(|value| read(value, sent));
             let leases = answer.as_ref().map(|(_, leases)| leases.clone()).unwrap_or_default();
             if sender.send(answer.map(|(answer, _)| answer)).is_err() && !leases.is_empty() {
+                let mut release = link.arguments();
                 release.leases(&leases);
                 if let Err(error) = link.call(&script::RELEASE, release).await {
                     tracing::warn!("jobs that nobody waits for could not be handed back: {}", error.chain());
@@ -180,8 +167,8 @@ impl RedisQueue {
         let arguments = self.claiming(worker, most);
         self.call_claiming(&script::CLAIM, arguments, |value, sent| {
             let mut answer = Reader::of(value)?;
-            let claimed = reply::all_claimed(answer.list()?.into_value(), sent)?;
             let next = u64::try_from(answer.integer()?).ok();
+            let claimed = reply::claimed(answer, sent)?;
             let leases = claimed.iter().map(|job| job.lease).collect();
             Ok(((claimed, next), leases))
         })
@@ -194,27 +181,28 @@ impl RedisQueue {
     }
 }
 
-fn settled(value: &Value) -> Result<Settled> {
-    Ok(if reply::integer(value)? == 1 { Settled::Applied } else { Settled::Stale })
-}
-
 /// What is handed to the script of how a job ended.
 fn settlement(arguments: &mut Arguments, settlement: Settlement) {
     let Settlement { lease, outcome } = settlement;
+    let kind = outcome.as_str().to_owned();
     let error = |error: &str| Bytes::copy_from_slice(cut(error).as_bytes());
-    arguments.text(&lease.id).number(lease.token).text(outcome.as_str());
-    match outcome {
+    let (mut delay, mut all_blobs) = (-fastrand::f64(), String::new());
+    let text = match outcome {
         Outcome::Done { result, blobs } => {
-            let blobs: Vec<_> = blobs.iter().map(ToString::to_string).collect();
-            arguments.bytes(result).text(&blobs.join(" "));
+            all_blobs = blobs.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+            result
         }
-        Outcome::Retry { error: why, after } => drop(arguments.bytes(error(&why)).maybe(after.map(millis))),
-        Outcome::Crashed { error: why } | Outcome::Rejected { error: why } => {
-            arguments.bytes(error(&why)).text("");
+        Outcome::Retry { error: why, after } => {
+            #[expect(clippy::cast_precision_loss, reason = "no delay is so long")]
+            let after = after.map(|after| millis(after) as f64);
+            delay = after.unwrap_or(delay);
+            error(&why)
         }
-        Outcome::Cancelled => drop(arguments.text("").text("")),
-    }
-    arguments.text(&fastrand::f64());
+        Outcome::Crashed { error: why } | Outcome::Rejected { error: why } => error(&why),
+        Outcome::Cancelled => Bytes::new(),
+    };
+    let ending = Ending { token: lease.token, kind, delay };
+    arguments.text(&lease.id).bytes(ending.pack()).bytes(text).text(&all_blobs);
 }
 
 #[async_trait]
@@ -233,11 +221,7 @@ impl Queue for RedisQueue {
         let mut admissions = Vec::with_capacity(jobs.len());
         let mut jobs = jobs.into_iter().peekable();
         while jobs.peek().is_some() {
-            let mut arguments = Arguments::default();
-            arguments
-                .number(config.max_depth)
-                .maybe(config.tenant_depth)
-                .number(millis(config.idempotency_ttl));
+            let mut arguments = self.link.arguments();
             let mut bytes = 0;
             for _ in 0..MOST_AT_ONCE {
                 let fits = |job: &NewJob| bytes == 0 || bytes + job.payload.len() <= MOST_BYTES;
@@ -288,9 +272,8 @@ impl Queue for RedisQueue {
             batch.into_iter().for_each(|one| settlement(&mut arguments, one));
             let read = |value, sent| {
                 let mut answer = Reader::of(value)?;
-                let claimed = reply::all_claimed(answer.list()?.into_value(), sent)?;
-                let answers =
-                    answer.list()?.rest().map(|value| settled(&value)).collect::<Result<Vec<_>>>()?;
+                let answers = reply::settled(&answer.bytes()?);
+                let claimed = reply::claimed(answer, sent)?;
                 let leases = claimed.iter().map(|job| job.lease).collect();
                 Ok(((claimed, answers), leases))
             };
@@ -305,11 +288,9 @@ impl Queue for RedisQueue {
     }
 
     async fn heartbeat(&self, leases: &[Lease]) -> Result<Vec<Beat>> {
-        let config = &self.config.queue;
         let mut beats = Vec::with_capacity(leases.len());
         for leases in leases.chunks(MOST_AT_ONCE) {
-            let mut arguments = Arguments::default();
-            arguments.number(millis(config.lease)).number(millis(config.grace));
+            let mut arguments = self.link.arguments();
             arguments.leases(leases);
             let mut answers = Reader::of(self.link.call(&script::HEARTBEAT, arguments).await?)?;
             for _ in leases {
@@ -327,33 +308,29 @@ impl Queue for RedisQueue {
     async fn release(&self, leases: &[Lease]) -> Result<Vec<Settled>> {
         let mut answers = Vec::with_capacity(leases.len());
         for leases in leases.chunks(MOST_AT_ONCE) {
-            let mut arguments = self.ending();
+            let mut arguments = self.link.arguments();
             arguments.leases(leases);
             for value in Reader::of(self.link.call(&script::RELEASE, arguments).await?)?.rest() {
-                answers.push(settled(&value)?);
+                let is_applied = reply::integer(&value)? == 1;
+                answers.push(if is_applied { Settled::Applied } else { Settled::Stale });
             }
         }
         Ok(answers)
     }
 
     async fn emit(&self, lease: &Lease, events: Vec<NewEvent>) -> Result<Settled> {
-        let config = &self.config.queue;
-        NewEvent::check(&events, config)?;
-        let mut arguments = Arguments::default();
-        arguments
-            .number(u64::from(config.max_events))
-            .number(config.max_event_bytes)
-            .text(&lease.id)
-            .number(lease.token)
-            .text(&format_args!("{:016x}", fastrand::u64(..)));
+        NewEvent::check(&events, &self.config.queue)?;
+        let mut arguments = self.link.arguments();
+        arguments.text(&lease.id).number(lease.token).text(&format_args!("{:016x}", fastrand::u64(..)));
         for NewEvent { name, data } in events {
             arguments.text(&name).bytes(data);
         }
-        settled(&self.link.call(&script::EMIT, arguments).await?)
+        let is_applied = self.number(&script::EMIT, arguments).await? == 1;
+        Ok(if is_applied { Settled::Applied } else { Settled::Stale })
     }
 
     async fn cancel(&self, id: JobId) -> Result<Cancellation> {
-        let mut arguments = self.ending();
+        let mut arguments = self.link.arguments();
         arguments.text(&id);
         let answer = reply::text(self.link.call(&script::CANCEL, arguments).await?)?;
         Ok(match answer.as_str() {
@@ -365,19 +342,19 @@ impl Queue for RedisQueue {
     }
 
     async fn get(&self, id: JobId) -> Result<Option<JobView>> {
-        let mut arguments = Arguments::default();
+        let mut arguments = self.link.arguments();
         arguments.text(&id);
         reply::view(self.link.call(&script::GET, arguments).await?)
     }
 
     async fn payload(&self, id: JobId) -> Result<Option<Bytes>> {
-        let mut arguments = Arguments::default();
+        let mut arguments = self.link.arguments();
         arguments.text(&id);
         reply::maybe_bytes(self.link.call(&script::PAYLOAD, arguments).await?)
     }
 
     async fn events(&self, id: JobId, after: u64) -> Result<Option<Vec<Event>>> {
-        let mut arguments = Arguments::default();
+        let mut arguments = self.link.arguments();
         // Beyond 2^53 numbers are no longer exact, and there are no events.
         arguments.text(&id).number(after.min(1 << 53)).number(MOST_EVENTS as u64);
         match self.link.call(&script::EVENTS, arguments).await? {
@@ -396,7 +373,7 @@ impl Queue for RedisQueue {
 
     async fn list(&self, query: &ListQuery) -> Result<Page> {
         query.check()?;
-        let mut arguments = Arguments::default();
+        let mut arguments = self.link.arguments();
         arguments.text(&query.state).number(query.offset.min(1 << 53)).number(query.limit);
         let mut answer = Reader::of(self.link.call(&script::LIST, arguments).await?)?;
         let total = answer.count()?;
@@ -407,7 +384,7 @@ impl Queue for RedisQueue {
     async fn requeue(&self, ids: &[JobId]) -> Result<u64> {
         let mut requeued = 0;
         for ids in ids.chunks(MOST_AT_ONCE) {
-            let mut arguments = Arguments::default();
+            let mut arguments = self.link.arguments();
             arguments.all(ids);
             requeued += self.number(&script::REQUEUE, arguments).await?;
         }
@@ -417,7 +394,7 @@ impl Queue for RedisQueue {
     async fn remove(&self, ids: &[JobId]) -> Result<u64> {
         let mut removed = 0;
         for ids in ids.chunks(MOST_AT_ONCE) {
-            let mut arguments = Arguments::default();
+            let mut arguments = self.link.arguments();
             arguments.all(ids);
             removed += self.number(&script::REMOVE, arguments).await?;
         }
@@ -425,7 +402,7 @@ impl Queue for RedisQueue {
     }
 
     async fn control(&self, control: Control) -> Result<()> {
-        let mut arguments = Arguments::default();
+        let mut arguments = self.link.arguments();
         match control {
             Control::Pause => drop(arguments.text("pause")),
             Control::Resume => drop(arguments.text("resume")),
@@ -435,31 +412,29 @@ impl Queue for RedisQueue {
                 limits.check()?;
                 arguments
                     .text("limits")
-                    .maybe(limits.max_depth)
-                    .maybe(limits.tenant_depth)
-                    .maybe(limits.tenant_in_flight);
+                    .number(limits.max_depth.unwrap_or_default())
+                    .number(limits.tenant_depth.unwrap_or_default())
+                    .number(limits.tenant_in_flight.unwrap_or_default());
             }
         }
         self.link.call(&script::CONTROL, arguments).await.map(drop)
     }
 
     async fn stats(&self) -> Result<Stats> {
-        let mut answer = Reader::of(self.link.call(&script::STATS, Arguments::default()).await?)?;
-        let ready_by_priority = [answer.count()?, answer.count()?, answer.count()?];
-        let ready = ready_by_priority.iter().sum();
+        let mut answer = Reader::of(self.link.call(&script::STATS, self.link.arguments()).await?)?;
         let (delayed, active) = (answer.count()?, answer.count()?);
         let (done, dead, cancelled) = (answer.count()?, answer.count()?, answer.count()?);
         let tenants_waiting = answer.count()?;
         let oldest_ready = Duration::from_millis(u64::try_from(answer.integer()?).unwrap_or_default());
-        let (retries, crashes, completed) = (answer.count()?, answer.count()?, answer.count()?);
-        let average_run = answer.count()?;
-        let (paused, draining) = (answer.integer()? == 1, answer.integer()? == 1);
+        let book = Book::unpack(&answer.bytes()?)?;
+        let ready_by_priority = [book.ready_high, book.ready_normal, book.ready_low];
+        let ready = ready_by_priority.iter().sum();
         let mut languages = answer.list()?;
         let mut depth_by_language = std::collections::BTreeMap::new();
         while let Ok(language) = languages.text() {
             depth_by_language.insert(language, languages.count()?);
         }
-        let expected = crate::admission::expected_wait_ms(ready, active, average_run);
+        let expected = crate::admission::expected_wait_ms(ready, active, book.average_run);
         Ok(Stats {
             ready,
             delayed,
@@ -471,18 +446,18 @@ impl Queue for RedisQueue {
             ready_by_priority,
             tenants_waiting,
             oldest_ready,
-            retries,
-            crashes,
-            completed,
-            average_run: Duration::from_millis(average_run),
+            retries: book.retries,
+            crashes: book.crashes,
+            completed: book.completed,
+            average_run: Duration::from_millis(book.average_run),
             expected_wait: Duration::from_millis(expected),
-            paused,
-            draining,
+            paused: book.paused > 0,
+            draining: book.draining > 0,
         })
     }
 
     async fn sweep(&self) -> Result<Swept> {
-        let mut answer = Reader::of(self.link.call(&script::SWEEP, self.ending()).await?)?;
+        let mut answer = Reader::of(self.link.call(&script::SWEEP, self.link.arguments()).await?)?;
         Ok(Swept { promoted: answer.count()?, reaped: answer.count()?, forgotten: answer.count()? })
     }
 
@@ -508,24 +483,24 @@ impl Queue for RedisQueue {
 }
 
 /// What is handed to the script of one new job.
-fn new_job(arguments: &mut Arguments, job: NewJob, config: &QueueConfig) {
-    let blobs: Vec<_> = job.blobs.iter().map(ToString::to_string).collect();
-    let (key, fingerprint) = job.idempotency.map(|i| (i.key, i.fingerprint)).unwrap_or_default();
-    arguments
-        .text(&job.id)
-        .text(&job.tenant)
-        .text(&job.language)
-        .number(job.priority.level() as u64)
-        .text(&key)
-        .text(&fingerprint)
-        .number(millis(job.delay))
-        .maybe(job.expires_after.map(millis))
-        .number(millis(job.max_run.unwrap_or(config.max_run)))
-        .number(u64::from(job.max_attempts.unwrap_or(config.max_attempts)))
-        .number(millis(job.result_ttl.unwrap_or(config.result_ttl)))
-        .text(job.trace.as_deref().unwrap_or_default())
-        .text(&blobs.join(" "))
-        .bytes(job.payload);
+fn new_job(arguments: &mut Arguments, new: NewJob, config: &QueueConfig) {
+    let (idempotency_key, fingerprint) = new.idempotency.map(|i| (i.key, i.fingerprint)).unwrap_or_default();
+    let job = Job {
+        tenant: new.tenant,
+        language: new.language,
+        level: u8::try_from(new.priority.level()).unwrap_or_default(),
+        until: millis(new.delay),
+        expires_at: new.expires_after.map(millis).unwrap_or_default(),
+        max_run: millis(new.max_run.unwrap_or(config.max_run)),
+        max_attempts: new.max_attempts.unwrap_or(config.max_attempts),
+        result_ttl: millis(new.result_ttl.unwrap_or(config.result_ttl)),
+        idempotency_key,
+        trace: new.trace.unwrap_or_default(),
+        blobs: new.blobs.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+        payload_bytes: u32::try_from(new.payload.len()).unwrap_or(u32::MAX),
+        ..Job::default()
+    };
+    arguments.text(&new.id).bytes(job.pack()).text(&fingerprint).bytes(new.payload);
 }
 
 impl fmt::Debug for RedisQueue {

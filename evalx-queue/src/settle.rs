@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::config::check_duration;
-use crate::job::check_size;
+use crate::job::{check_blobs, check_size};
 use crate::{BlobId, Claimed, Lease, QueueConfig, Result};
 
 /// How the run of a job ended.
@@ -76,7 +76,10 @@ impl Outcome {
     /// Refuses what is too large or too late.
     pub(crate) fn check(&self, config: &QueueConfig) -> Result<()> {
         match self {
-            Self::Done { result, .. } => check_size("a result", result.len(), config),
+            Self::Done { result, blobs } => {
+                check_blobs("the result", blobs)?;
+                check_size("a result", result.len(), config)
+            }
             Self::Retry { after: Some(after), .. } => {
                 check_duration("the delay of a retry", *after, Duration::ZERO)
             }

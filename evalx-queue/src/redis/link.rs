@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
 use redis::io::tcp::TcpSettings;
 use redis::{
@@ -10,6 +11,8 @@ use redis::{
 };
 
 use super::config::RedisConfig;
+use super::packed::Packed as _;
+use super::record::Terms;
 use super::script::{Arguments, Script};
 use crate::{Error, ErrorKind, Result};
 
@@ -23,6 +26,8 @@ pub(super) struct Link {
     client: Client,
     manager: Mutex<ConnectionManager>,
     prefix: String,
+    /// What each script is given first.
+    terms: Bytes,
     server: String,
     response_timeout: Duration,
     patience: Duration,
@@ -57,6 +62,7 @@ impl Link {
             client,
             manager: Mutex::new(manager),
             prefix: config.prefix(),
+            terms: Terms::from(&config.queue).pack(),
             server: config.server(),
             response_timeout: config.response_timeout,
             patience: config.patience,
@@ -65,6 +71,11 @@ impl Link {
 
     pub(super) fn key(&self, rest: &str) -> String {
         format!("{}{rest}", self.prefix)
+    }
+
+    /// What a call of a script begins with.
+    pub(super) fn arguments(&self) -> Arguments {
+        Arguments::new(&self.terms)
     }
 
     fn manager(&self) -> ConnectionManager {
@@ -176,7 +187,7 @@ fn manage(client: &Client, response_timeout: Duration) -> Result<ConnectionManag
 }
 
 fn evaluation(script: &Script, prefix: &str, arguments: &Arguments) -> Cmd {
-    let bytes: usize = arguments.list.iter().map(bytes::Bytes::len).sum();
+    let bytes: usize = arguments.list.iter().map(Bytes::len).sum();
     let mut command = Cmd::with_capacity(arguments.list.len() + 4, bytes + prefix.len() + 64);
     command.arg("EVALSHA").arg(script.hash.as_bytes()).arg(1).arg(prefix);
     for argument in &arguments.list {

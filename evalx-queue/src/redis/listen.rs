@@ -16,7 +16,7 @@ use tokio::time::sleep;
 
 use super::link::Link;
 use super::reply::Reader;
-use super::script::{self, Arguments};
+use super::script;
 use crate::time::millis;
 use crate::watch::Watchers;
 use crate::{JobId, Result};
@@ -106,7 +106,7 @@ pub(super) async fn follow(link: Arc<Link>, stream: &'static str, watchers: Arc<
 /// Says that the stream is followed, without which nothing is written to it;
 /// gives whether nobody had said so, and the id of its last entry.
 async fn announce(link: &Link, stream: &str) -> Result<(bool, String)> {
-    let mut arguments = Arguments::default();
+    let mut arguments = link.arguments();
     arguments.text(stream).number(millis(FOLLOWED));
     let mut answer = Reader::of(link.call(&script::WATCH, arguments).await?)?;
     Ok((answer.integer()? == 1, answer.text()?))

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use redis::Value;
 
-use super::record::Record;
+use super::packed::Packed as _;
+use super::record::Job;
 use crate::admission::{Scope, retry_after};
 use crate::{
     Admission, AttemptError, BlobId, Claimed, Error, ErrorKind, Event, JobState, JobView, Lease, Priority,
-    Result, Timestamp,
+    Result, Settled, Timestamp,
 };
 
 /// A list that is read from its front.
@@ -58,10 +59,6 @@ impl Reader {
 
     fn parsed<T: FromStr>(&mut self) -> Result<T> {
         parsed(&self.text()?)
-    }
-
-    pub(super) fn into_value(self) -> Value {
-        Value::Array(self.0.collect())
     }
 
     pub(super) fn rest(self) -> impl Iterator<Item = Value> {
@@ -134,32 +131,36 @@ pub(super) fn admission(value: Value) -> Result<Admission> {
     })
 }
 
-/// A job that was claimed by a call sent at `sent`.
-fn claimed(value: Value, sent: Instant) -> Result<Claimed> {
-    let mut fields = Reader::of(value)?;
-    let id = fields.parsed()?;
-    let valid_for = Duration::from_millis(fields.count()?);
-    let job = Record::unpack(&fields.bytes()?)?;
-    Ok(Claimed {
-        lease: Lease { id, token: job.token.into() },
-        valid_until: sent + valid_for,
-        attempt: job.attempt,
-        crashes: job.crashes,
-        tenant: job.tenant,
-        language: job.language,
-        priority: priority(job.level.into())?,
-        max_run: Duration::from_millis(job.max_run),
-        result_ttl: Duration::from_millis(job.result_ttl),
-        enqueued_at: Timestamp::from_millis(job.enqueued_at),
-        waited: Duration::from_millis(job.started_at.saturating_sub(job.ready_since)),
-        trace: maybe_text(job.trace),
-        blobs: blobs(&job.blobs)?,
-        payload: fields.bytes()?,
-    })
+/// The jobs that were claimed by a call sent at `sent`: all that is left of its answer.
+pub(super) fn claimed(mut answer: Reader, sent: Instant) -> Result<Vec<Claimed>> {
+    let mut jobs = Vec::with_capacity(answer.0.len() / 4);
+    while !answer.0.as_slice().is_empty() {
+        let id = answer.parsed()?;
+        let valid_for = Duration::from_millis(answer.count()?);
+        let job = Job::unpack(&answer.bytes()?)?;
+        jobs.push(Claimed {
+            lease: Lease { id, token: job.token.into() },
+            valid_until: sent + valid_for,
+            attempt: job.attempt,
+            crashes: job.crashes,
+            tenant: job.tenant,
+            language: job.language,
+            priority: priority(job.level.into())?,
+            max_run: Duration::from_millis(job.max_run),
+            result_ttl: Duration::from_millis(job.result_ttl),
+            enqueued_at: Timestamp::from_millis(job.enqueued_at),
+            waited: Duration::from_millis(job.started_at.saturating_sub(job.ready_since)),
+            trace: maybe_text(job.trace),
+            blobs: blobs(&job.blobs)?,
+            payload: answer.bytes()?,
+        });
+    }
+    Ok(jobs)
 }
 
-pub(super) fn all_claimed(value: Value, sent: Instant) -> Result<Vec<Claimed>> {
-    Reader::of(value)?.rest().map(|job| claimed(job, sent)).collect()
+/// Whether jobs were settled: a digit for each.
+pub(super) fn settled(digits: &[u8]) -> Vec<Settled> {
+    digits.iter().map(|digit| if *digit == b'1' { Settled::Applied } else { Settled::Stale }).collect()
 }
 
 pub(super) fn view(value: Value) -> Result<Option<JobView>> {
@@ -168,7 +169,7 @@ pub(super) fn view(value: Value) -> Result<Option<JobView>> {
     }
     let mut fields = Reader::of(value)?;
     let id = fields.parsed()?;
-    let job = Record::unpack(&fields.bytes()?)?;
+    let job = Job::unpack(&fields.bytes()?)?;
     let position = u64::try_from(fields.integer()?).ok();
     let errors = fields.list()?.rest().map(attempt_error).collect::<Result<_>>()?;
     let result = fields.0.next().map_or(Ok(None), maybe_bytes)?;

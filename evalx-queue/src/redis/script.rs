@@ -9,7 +9,8 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 
-use super::record::Record;
+use super::packed::Packed as _;
+use super::record::{Book, Ending, Job, Terms};
 use crate::Lease;
 use crate::memory::{EXPIRED, WORKER_LOST};
 
@@ -25,7 +26,7 @@ impl Script {
     /// names of its own. Each call of a script makes its functions anew.
     fn new(parts: &[&str]) -> Self {
         let source = parts.join("return (function()\n") + &"end)()\n".repeat(parts.len() - 1);
-        let source = Record::resolve(source)
+        let source = Terms::resolve(Ending::resolve(Book::resolve(Job::resolve(source))))
             .replace("WORKER_LOST", WORKER_LOST)
             .replace("'EXPIRED'", &format!("'{EXPIRED}'"));
         let hash = redis::Script::new(&source).get_hash().to_owned();
@@ -60,11 +61,11 @@ scripts! {
     CONTROL: "core", "writing", "control";
     STATS: "core", "stats";
     SWEEP: "core", "writing", "forget", "ending", "sweep";
-    WATCH: "core", "watch";
+    WATCH: "core", "writing", "watch";
 }
 
 /// The arguments of one call.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Arguments {
     pub(super) list: Vec<Bytes>,
     /// Which of them says whether the call is repeated.
@@ -72,6 +73,11 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
+    /// Those of a process with these terms, which come first.
+    pub(super) fn new(terms: &Bytes) -> Self {
+        Self { list: vec![terms.clone()], repeated: None }
+    }
+
     pub(super) fn text(&mut self, text: &(impl fmt::Display + ?Sized)) -> &mut Self {
         self.list.push(Bytes::from(text.to_string()));
         self
@@ -91,14 +97,6 @@ impl Arguments {
             self.text(&lease.id).number(lease.token);
         }
         self
-    }
-
-    /// A number, or nothing.
-    pub(super) fn maybe(&mut self, number: Option<u64>) -> &mut Self {
-        match number {
-            Some(number) => self.number(number),
-            None => self.bytes(Bytes::new()),
-        }
     }
 
     pub(super) fn bytes(&mut self, bytes: Bytes) -> &mut Self {
@@ -124,9 +122,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn all_names_of_fields_have_become_places() {
+        for (name, script) in ALL {
+            let upper =
+                |index: usize| script.source.as_bytes().get(index + 1).is_some_and(u8::is_ascii_uppercase);
+            let left = script.source.match_indices('[').find(|(index, _)| upper(*index));
+            assert!(left.is_none(), "{name}: {:?}", left.map(|(index, _)| &script.source[index..index + 20]));
+        }
+    }
+
+    #[test]
     fn scripts_touch_no_key_outside_the_prefix() {
-        let from_prefix =
-            ["P ..", "NONE", "LEASE", "READY[", "ENDED", "key", "lane", "list", "set", "unpack(", "job_key("];
+        let from_prefix = [
+            "P ..",
+            "NONE",
+            "LEASE",
+            "READY_SETS",
+            "ENDED",
+            "key",
+            "lane",
+            "list",
+            "set",
+            "unpack(",
+            "job_key(",
+        ];
         for (name, script) in ALL {
             for line in script.source.lines() {
                 for (_, after) in ["call('", "gather('"].iter().flat_map(|call| line.split_once(call)) {

@@ -290,7 +290,7 @@ pub(crate) async fn no_server(_: Stage) {
     assert!(!format!("{error:?}").contains("wrong@"), "{error:?}");
     // Somebody else's keys are an error, not a panic.
     let odd = server(RedisOptions::volatile());
-    odd.ask(&["SET", "{evalx:default}:ctl", "nonsense"]).unwrap();
+    odd.ask(&["SET", "{evalx:default}:book", "nonsense"]).unwrap();
     let queue = connect(&odd.url(), "default", QueueConfig::default()).await;
     assert_eq!(queue.submit(NewJob::new("x")).await.unwrap_err().kind(), ErrorKind::Internal);
 }

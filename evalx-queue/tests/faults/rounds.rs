@@ -88,7 +88,7 @@ pub(crate) async fn soak(stage: Stage) {
     ledger.assert_all_done(&direct).await;
     assert_eq!(direct.purge(JobState::Done).await.unwrap(), number as u64);
     // The records of claims go by themselves, a lease after the last.
-    let kept = [":ctl", ":ev", ":cx", ":sig"].map(|rest| format!("{{evalx:{name}}}{rest}"));
+    let kept = [":book", ":ev", ":cx", ":sig"].map(|rest| format!("{{evalx:{name}}}{rest}"));
     let left = || {
         let keys = server.ask(&["KEYS", "{*"]).unwrap();
         let lines = keys.lines().map(str::trim).filter(|line| line.starts_with('{'));

@@ -1,6 +1,7 @@
--- Cancels a job. ARGV[6]: its id.
+-- Cancels a job. ARGV[2]: its id.
+open(2)
 call('DEL', NONE)
-local id = ARGV[6]
+local id = ARGV[2]
 local job = known(id)
 if not job then return 'not_found' end
 if has_ended(job) then return 'too_late' end
@@ -9,18 +10,25 @@ mark(id)
 if job[STATE] == 'active' then
     touch(id)
     save()
-    tell(':cx', 1000, id)
+    if book[CANCELLATIONS_FOLLOWED] > now then tell(':cx', 1000, id) end
     return 'requested'
 end
+local level, tenant = job[LEVEL], job[TENANT]
 if job[STATE] == 'delayed' then
     call('ZREM', P .. ':delayed', id)
+    count('wait', tenant, -1)
 else
-    local level, lane = job[LEVEL], lane_key(job[LEVEL], job[TENANT])
-    call('ZREM', READY[level], id)
-    call('ZREM', lane, id)
-    if call('EXISTS', lane) == 0 then call('LREM', P .. ':g:' .. level, 1, job[TENANT]) end
+    local lane = lane_of(level, tenant)
+    lane.size = lane.size - 1
+    book[READY + level] = book[READY + level] - 1
+    call('ZREM', READY_SETS[level], id)
+    call('ZREM', lane.key, id)
+    if lane.size == 0 then
+        call('LREM', P .. ':g:' .. level, 1, tenant)
+        count('wait', tenant, -1)
+    end
 end
-wait(job, -1)
+count('lang', job[LANGUAGE], -1)
 finish_as(id, 'cancelled')
 save()
 return 'done'

@@ -17,12 +17,12 @@ end
 local function turn(ring, level, cap)
     for _ = ring.front, #ring.tenants do
         local tenant = ring.tenants[ring.front]
-        if not cap or in_flight(tenant) < cap then
+        if cap == 0 or in_flight(tenant) < cap then
             ring.front = ring.front + 1
             local lane = lane_of(level, tenant)
             lane.size = lane.size - 1
-            if lane.size > 0 then ring.tenants[#ring.tenants + 1] = tenant end
-            count(':n:fly', tenant, 1)
+            if lane.size > 0 then ring.tenants[#ring.tenants + 1] = tenant else count('wait', tenant, -1) end
+            count('fly', tenant, 1)
             return lane
         end
         if ring.passes == 0 then return nil end
@@ -50,19 +50,19 @@ end
 -- each sixteenth time the last one comes first.
 local function next_lane(rings, most, cap)
     local levels = 0
-    for level = 0, 2 do if ready(level) > 0 then levels = levels + 1 end end
+    for level = 0, 2 do if book[READY + level] > 0 then levels = levels + 1 end end
     local from, to, step = 0, 2, 1
     if levels > 1 then
-        set('turn', ((ctl.turn or 0) + 1) % 16)
-        if ctl.turn == 0 then from, to, step = 2, 0, -1 end
+        book[TURN] = (book[TURN] + 1) % 16
+        if book[TURN] == 0 then from, to, step = 2, 0, -1 end
     end
     for level = from, to, step do
-        if counts[level] > 0 then
+        if book[READY + level] > 0 then
             local ring = rings[level] or open_ring(level, most)
             rings[level] = ring
             local lane = turn(ring, level, cap)
             if lane then
-                counts[level] = counts[level] - 1
+                book[READY + level] = book[READY + level] - 1
                 return lane
             end
         end
@@ -86,92 +86,87 @@ local function pick(most, cap)
         taken[lane] = 0
     end
     local ids = {}
-    for at, lane in ipairs(picks) do
+    for at = 1, #picks do
+        local lane = picks[at]
         taken[lane] = taken[lane] + 1
         ids[at] = popped[lane][taken[lane] * 2 - 1]
     end
     return ids
 end
 
--- What a worker is given of jobs that are its own for so long.
-local function hand_out(ids, valid)
-    local keys, claimed = {}, {}
-    for at, id in ipairs(ids) do keys[at] = P .. ':p:' .. id end
-    if #ids == 0 then return claimed end
-    for at, payload in ipairs(call('MGET', unpack(keys))) do
-        claimed[at] = {ids[at], valid[at], pack(jobs[ids[at]]), payload or ''}
+-- Reads what was enqueued as these jobs, and the jobs unless they are here.
+local payloads = {}
+local function load_with_payloads(ids)
+    local keys, most = {}, #ids
+    for at = 1, most do keys[at], keys[most + at] = P .. ':p:' .. ids[at], job_key(ids[at]) end
+    local values = call('MGET', unpack(keys))
+    for at = 1, most do
+        local id = ids[at]
+        payloads[id] = values[at] or ''
+        jobs[id] = jobs[id] or unpacked(values[most + at])
     end
-    return claimed
 end
 
--- Hands out up to `most` jobs. `terms` are lease, grace, tenant_in_flight, nonce.
-local function claim(worker, most, terms)
-    if ctl.paused or most == 0 then return {} end
-    local lease, grace = tonumber(terms[1]), tonumber(terms[2])
-    local cap = tonumber(ctl.tenant_in_flight or terms[3])
-    local held, valid, record, expired = {}, {}, {terms[4]}, 0
-    while #held < most and expired < 100 do
-        local ids = pick(most - #held, cap)
+-- Tells a worker that a job is its own for so long, with what belongs to it.
+local function hand_out(answer, id, length)
+    local at = #answer
+    answer[at + 1], answer[at + 2], answer[at + 3], answer[at + 4] = id, length, pack(jobs[id]), payloads[id]
+end
+
+-- Hands out up to `most` jobs, at the end of the answer; gives how many.
+local function claim(worker, most, nonce, answer)
+    local cap = book[TENANT_IN_FLIGHT]
+    if cap == 0 then cap = terms[TENANT_IN_FLIGHT] end
+    local record, held, expired = {nonce}, 0, 0
+    while book[PAUSED] == 0 and held < most and expired < 100 do
+        local ids = pick(most - held, cap)
         if #ids == 0 then break end
-        load(ids)
-        for _, id in ipairs(ids) do
+        load_with_payloads(ids)
+        for at = 1, #ids do
+            local id = ids[at]
             local job = jobs[id]
-            wait(job, -1)
-            gather('ZREM', READY[job[LEVEL]], id)
+            count('lang', job[LANGUAGE], -1)
+            gather('ZREM', READY_SETS[job[LEVEL]], id)
             if job[EXPIRES] > 0 and job[EXPIRES] <= now then
                 expired = expired + 1
-                count(':n:fly', job[TENANT], -1)
+                count('fly', job[TENANT], -1)
                 note_error(id, 'EXPIRED')
                 finish_as(id, 'dead')
             else
-                local length = math.min(lease, job[MAX_RUN] + grace)
+                local length = math.min(terms[LEASE], job[MAX_RUN] + terms[GRACE])
                 job[STATE], job[UNTIL], job[STARTED], job[WORKER] = 'active', now + length, now, worker
                 job[ATTEMPT], job[TOKEN] = job[ATTEMPT] + 1, job[TOKEN] + 1
                 touch(id)
+                plan(now + length)
                 gather('ZADD', LEASE, digits(now + length), id)
-                held[#held + 1], valid[#valid + 1] = id, length
-                record[#record + 1] = id .. ' ' .. job[TOKEN]
+                held = held + 1
+                record[held + 1] = id .. ' ' .. job[TOKEN]
+                hand_out(answer, id, length)
+                put(job_key(id), answer[#answer - 1])
             end
         end
     end
-    if #held > 0 then
+    if held > 0 then
         -- So that a claim whose answer was lost gets the same jobs when it is repeated.
-        call('SET', P .. ':w:' .. worker, table.concat(record, '\n'), 'PX', lease)
+        call('SET', P .. ':w:' .. worker, table.concat(record, '\n'), 'PX', terms[LEASE])
+        if all_ready() > 0 then signal() end
     end
-    if all_ready() == 0 then
-        call('DEL', P .. ':sig')
-    elseif #held > 0 then
-        signal()
-    end
-    local claimed = hand_out(held, valid)
-    for _, job in ipairs(claimed) do put(job_key(job[1]), job[3]) end
-    return claimed
+    return held
 end
 
--- The jobs that the claim of this nonce got before and still has, or nil if
--- there was none.
-local function claimed_before(worker, nonce)
+-- Hands out the jobs that the claim of this nonce got before and still has, at
+-- the end of the answer; gives how many, or nil if there was no such claim.
+local function claim_again(worker, nonce, answer)
     local record = call('GET', P .. ':w:' .. worker)
     if not record or string.sub(record, 1, #nonce + 1) ~= nonce .. '\n' then return nil end
-    local held, valid = {}, {}
+    local held = 0
     for id, token in string.gmatch(string.sub(record, #nonce + 2), '(%S+) (%d+)') do
         local job = known(id)
-        if job and job[STATE] == 'active' and job[TOKEN] == tonumber(token) and job[SETTLED] ~= job[TOKEN] then
-            held[#held + 1], valid[#valid + 1] = id, math.max(0, job[UNTIL] - now)
+        if job and job[STATE] == 'active' and job[TOKEN] == tonumber(token) then
+            load_with_payloads({id})
+            held = held + 1
+            hand_out(answer, id, math.max(0, job[UNTIL] - now))
         end
     end
-    return hand_out(held, valid)
-end
-
--- How long until something happens by itself, in milliseconds; -1 for never.
-local function next_change()
-    local soonest = -1
-    for _, key in ipairs({P .. ':delayed', LEASE}) do
-        local first = call('ZRANGE', key, 0, 0, 'WITHSCORES')
-        if first[2] then
-            local left = math.max(0, tonumber(first[2]) - now)
-            if soonest < 0 or left < soonest then soonest = left end
-        end
-    end
-    return soonest
+    return held
 end

@@ -1,17 +1,15 @@
--- Changes what all processes do. ARGV: what, and what belongs to it.
-local key, what = P .. ':ctl', ARGV[1]
-local function change(field, value)
-    if value == '' then call('HDEL', key, field) else call('HSET', key, field, value) end
-end
-if what == 'pause' then change('paused', 1)
-elseif what == 'resume' then change('paused', '')
-elseif what == 'drain' then change('draining', 1)
-elseif what == 'open' then change('draining', '')
-elseif what == 'now' then change('now', ARGV[2])
+-- Changes what all processes do. ARGV[2..]: what, and what belongs to it.
+open()
+local what = ARGV[2]
+if what == 'pause' then book[PAUSED] = 1
+elseif what == 'resume' then book[PAUSED] = 0
+elseif what == 'drain' then book[DRAINING] = 1
+elseif what == 'open' then book[DRAINING] = 0
+elseif what == 'now' then book[NOW] = tonumber(ARGV[3])
 elseif what == 'limits' then
-    change('max_depth', ARGV[2])
-    change('tenant_depth', ARGV[3])
-    change('tenant_in_flight', ARGV[4])
+    book[MAX_DEPTH], book[TENANT_DEPTH], book[TENANT_IN_FLIGHT] =
+        tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 end
 if all_ready() > 0 then signal() end
+save()
 return 1

@@ -1,44 +1,49 @@
--- What every script begins with: names of keys, what all processes share, and
--- the jobs. KEYS[1] is the prefix of all keys of one queue; it holds a hash tag,
--- so that in a cluster they are in one slot.
+-- What every script begins with: names of keys, the book, and the jobs. KEYS[1]
+-- is the prefix of all keys of one queue; it holds a hash tag, so that in a
+-- cluster they are in one slot. ARGV[1] are the terms of the process that calls.
 --
 -- A command costs about a microsecond, and each new string is hashed, byte by
--- byte. So a script reads all jobs that it needs by one command, changes them
--- here, and writes them by one command at its end.
+-- byte; a table that grows is copied, and what was made is collected. So a
+-- script reads all that it needs by one command, changes it here, and writes it
+-- by one command at its end.
 local P = KEYS[1]
 local call = redis.call
 
--- What may be changed for all processes, and figures of the queue; as text, or
--- false for what is not set.
-local set_to = call('HMGET', P .. ':ctl', 'now', 'paused', 'draining', 'max_depth', 'tenant_depth',
-    'tenant_in_flight', 'watched:ev', 'watched:cx', 'average', 'completed', 'retries', 'crashes', 'ordinal', 'turn')
-local ctl = {now = set_to[1], paused = set_to[2], draining = set_to[3], max_depth = set_to[4],
-    tenant_depth = set_to[5], tenant_in_flight = set_to[6], ['watched:ev'] = set_to[7], ['watched:cx'] = set_to[8],
-    average = set_to[9], completed = set_to[10], retries = set_to[11], crashes = set_to[12], ordinal = set_to[13],
-    turn = set_to[14]}
-
--- The time: the server's, unless a test has stopped it.
-local now = ctl.now and tonumber(ctl.now)
-if not now then
-    local time = call('TIME')
-    now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-end
-
--- A job is a packed list of fields, which are written here by their names, as
--- `job[STATE]`; record.rs has their places.
-local keys_of = {}
-local function job_key(id)
-    local key = keys_of[id] or P .. ':j:' .. id
-    keys_of[id] = key
-    return key
-end
-local function lane_key(level, tenant) return P .. ':q:' .. level .. ':' .. tenant end
-
+-- The book, a job and the terms are lists of fields, which are written here by
+-- their names, as `job[STATE]`; record.rs has their places.
+local book, book_before, now
 -- The jobs of this call, by id; false for one that there is not.
 local jobs = {}
+local function job_key(id) return P .. ':j:' .. id end
+local function lane_key(level, tenant) return P .. ':q:' .. level .. ':' .. tenant end
+local function pack(job) return PACK(job) end
+local function unpacked(text) return text and {UNPACK(job, text)} end
+
+-- Reads the book, and the jobs whose ids are ARGV[first] and each so many after
+-- it; gives those. The time is the server's, unless a test has stopped it.
+local function open(first, step)
+    local ids, keys = {}, {P .. ':book'}
+    for at = first or #ARGV + 1, #ARGV, step or 1 do
+        ids[#ids + 1] = ARGV[at]
+        keys[#keys + 1] = job_key(ARGV[at])
+    end
+    local values = call('MGET', unpack(keys))
+    for at = 1, #ids do jobs[ids[at]] = unpacked(values[at + 1]) end
+    book_before = values[1]
+    book = book_before and {UNPACK(book, book_before)} or {EMPTY(book)}
+    now = book[NOW]
+    if now == 0 then
+        local time = call('TIME')
+        now = time[1] * 1000 + math.floor(time[2] / 1000)
+    end
+    return ids
+end
+
+-- Reads those jobs that are not here yet.
 local function load(ids)
     local missing, keys = {}, {}
-    for _, id in ipairs(ids) do
+    for at = 1, #ids do
+        local id = ids[at]
         if jobs[id] == nil then
             jobs[id] = false
             missing[#missing + 1] = id
@@ -46,12 +51,9 @@ local function load(ids)
         end
     end
     if #keys == 0 then return end
-    for at, record in ipairs(call('MGET', unpack(keys))) do
-        if record then jobs[missing[at]] = {struct.unpack('RECORD_FORMAT', record)} end
-    end
+    local values = call('MGET', unpack(keys))
+    for at = 1, #missing do jobs[missing[at]] = unpacked(values[at]) end
 end
-
-local function pack(job) return struct.pack('RECORD_FORMAT', RECORD_FIELDS) end
 
 local function has_ended(job)
     local state = job[STATE]

@@ -1,11 +1,9 @@
--- How attempts fail and jobs end. ARGV[1..5] are the configuration's
--- max_crashes, dead_ttl, max_dead, backoff and backoff_cap.
-local max_crashes, dead_ttl, max_dead = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+-- How attempts fail and jobs end.
 
 -- Ends a job that nobody has, and that no longer counts as waiting.
 local function finish_as(id, state)
     local job = jobs[id]
-    local ttl = state == 'dead' and dead_ttl or job[TTL]
+    local ttl = state == 'dead' and terms[DEAD_TTL] or job[TTL]
     local till = now + ttl
     job[STATE], job[FINISHED], job[UNTIL] = state, now, till
     mark(id)
@@ -20,7 +18,7 @@ local function finish_as(id, state)
         gather('ZADD', ENDED[state], digits(till), id)
     else
         call('ZADD', ENDED.dead, till, id)
-        if call('ZCARD', ENDED.dead) > max_dead then
+        if call('ZCARD', ENDED.dead) > terms[MAX_DEAD] then
             forget({call('ZRANGE', ENDED.dead, 0, 0)[1]})
             write_gathered()
         end
@@ -35,16 +33,23 @@ local function note_error(id, error)
 end
 
 -- Takes a job from its worker.
-local function take_back(id)
+local function take_back(id, job)
     gather('ZREM', LEASE, id)
-    count(':n:fly', jobs[id][TENANT], -1)
+    count('fly', job[TENANT], -1)
+end
+
+-- Makes a job ready that was taken back.
+local function return_to_lane(id, job)
+    count('lang', job[LANGUAGE], 1)
+    make_ready(id)
+    touch(id)
 end
 
 -- How a job whose attempt failed ends, if it gets no other before `due`.
 local function verdict(job, due)
     if job[CANCEL] == 1 then return 'cancelled' end
     local is_late = job[EXPIRES] > 0 and job[EXPIRES] <= due
-    if job[CRASHES] >= max_crashes or job[ATTEMPT] >= job[MAX_ATTEMPTS] or is_late then return 'dead' end
+    if job[CRASHES] >= terms[MAX_CRASHES] or job[ATTEMPT] >= job[MAX_ATTEMPTS] or is_late then return 'dead' end
     return nil
 end
 
@@ -63,6 +68,8 @@ end
 local function promote()
     local ids = due(P .. ':delayed', '100')
     for _, id in ipairs(ids) do
+        local job = jobs[id]
+        count('wait', job[TENANT], -1)
         gather('ZREM', P .. ':delayed', id)
         make_ready(id)
         touch(id)
@@ -73,11 +80,9 @@ end
 -- Takes back what lost workers had.
 local function reap()
     local ids = due(LEASE, '100')
-    if #ids == 0 then return 0 end
-    local retried = 0
     for _, id in ipairs(ids) do
         local job = jobs[id]
-        take_back(id)
+        take_back(id, job)
         job[CRASHES] = job[CRASHES] + 1
         mark(id)
         note_error(id, 'WORKER_LOST')
@@ -86,13 +91,29 @@ local function reap()
             finish_as(id, state)
         else
             note(id, now, job[TOKEN], 'lost', 'WORKER_LOST')
-            retried = retried + 1
-            wait(job, 1)
-            make_ready(id)
-            touch(id)
+            book[RETRIES] = book[RETRIES] + 1
+            return_to_lane(id, job)
         end
     end
-    set('crashes', (ctl.crashes or 0) + #ids)
-    set('retries', (ctl.retries or 0) + retried)
+    book[CRASHED] = book[CRASHED] + #ids
     return #ids
+end
+
+-- When something is due next; beyond all times if nothing is.
+local function next_due()
+    local soonest = 2 ^ 53
+    for _, key in ipairs({P .. ':delayed', LEASE}) do
+        local first = call('ZRANGE', key, 0, 0, 'WITHSCORES')
+        if first[2] then soonest = math.min(soonest, tonumber(first[2])) end
+    end
+    return soonest
+end
+
+-- Does what has become due; gives how many jobs were promoted, and how many reaped.
+local function catch_up()
+    if now < book[DUE] then return 0, 0 end
+    local promoted, reaped = promote(), reap()
+    write_gathered()
+    book[DUE] = next_due()
+    return promoted, reaped
 end

@@ -1,9 +1,9 @@
--- Puts jobs in. ARGV: max_depth, tenant_depth or '', idempotency_ttl, then for
--- each job its fields. Gives for each what became of it.
-local max_depth = tonumber(ctl.max_depth or ARGV[1])
-local tenant_depth = tonumber(ctl.tenant_depth or ARGV[2])
-local idempotency_ttl = tonumber(ARGV[3])
-local FIELDS = 14
+-- Puts jobs in. ARGV[2..], for each: its id, the job, the fingerprint of its
+-- idempotency key, and what is enqueued. Gives for each what became of it.
+local FIELDS = 4
+local ids = open(2, FIELDS)
+local max_depth = book[MAX_DEPTH] > 0 and book[MAX_DEPTH] or terms[MAX_DEPTH]
+local tenant_depth = book[TENANT_DEPTH] > 0 and book[TENANT_DEPTH] or terms[TENANT_DEPTH]
 local depth, waiting, rings, keys = nil, {}, {}, {}
 local woke = false
 
@@ -13,7 +13,15 @@ local function depth_now()
     return depth
 end
 local function waiting_of(tenant)
-    waiting[tenant] = waiting[tenant] or tonumber(call('HGET', P .. ':n:wait', tenant) or 0)
+    if not waiting[tenant] then
+        local ready, all = 0, tonumber(call('HGET', P .. ':n:wait', tenant) or 0)
+        for level = 0, 2 do
+            local size = lane_of(level, tenant).size
+            ready = ready + size
+            if size > 0 then all = all - 1 end
+        end
+        waiting[tenant] = ready + all
+    end
     return waiting[tenant]
 end
 local function ring_of(level)
@@ -31,67 +39,72 @@ local function job_of(key, fingerprint)
 end
 
 -- Why a job can't be taken, or nil.
-local function refusal(tenant, blobs)
-    if ctl.draining then return {'draining'} end
+local function refusal(job)
+    if book[DRAINING] == 1 then return {'draining'} end
     local scope, most, has = 'queue', max_depth, depth_now()
-    if has < most and tenant_depth then scope, most, has = 'tenant', tenant_depth, waiting_of(tenant) end
-    if has >= most then return {'full', scope, has, call('ZCARD', LEASE), tonumber(ctl.average or 0)} end
-    for blob in each_blob(blobs) do
+    if has < most and tenant_depth > 0 then scope, most, has = 'tenant', tenant_depth, waiting_of(job[TENANT]) end
+    if has >= most then return {'full', scope, has, call('ZCARD', LEASE), book[AVERAGE]} end
+    for blob in each_blob(job[BLOBS]) do
         if call('EXISTS', P .. ':b:' .. blob) == 0 then return {'blob_gone', blob} end
     end
     return nil
 end
 
-local function admit(id, tenant, language, level, idempotency, fingerprint, delay, expires, max_run, max_attempts,
-    ttl, trace, blobs, payload)
-    if known(id) then return {'duplicate', id, known(id)[STATE]} end
-    local key = idempotency ~= '' and P .. ':i:' .. #tenant .. ':' .. tenant .. ':' .. idempotency
+local function duplicate(id)
+    local job = known(id)
+    return job and {'duplicate', id, job[STATE]}
+end
+
+local function admit(id, job, fingerprint, payload)
+    if known(id) then return duplicate(id) end
+    local key = job[KEY] ~= '' and P .. ':i:' .. #job[TENANT] .. ':' .. job[TENANT] .. ':' .. job[KEY]
     if key then
         local other, is_another = job_of(key, fingerprint)
-        if other then return is_another and {'conflict', other} or {'duplicate', other, known(other)[STATE]} end
+        if other then return is_another and {'conflict', other} or duplicate(other) end
     end
-    local refused = refusal(tenant, blobs)
+    local refused = refusal(job)
     if refused then return refused end
     -- Here all is still as it was: if there is no room, none of the jobs is taken.
     call('SETRANGE', NONE, '0', '')
-    for blob in each_blob(blobs) do
+    for blob in each_blob(job[BLOBS]) do
         call('HINCRBY', P .. ':pins', blob, 1)
         call('PERSIST', P .. ':b:' .. blob)
     end
     -- One of this id whose time is up, and which may have had the same blobs.
     if jobs[id] then forget({id}) end
-    set('ordinal', (ctl.ordinal or 0) + 1)
-    jobs[id] = {'', 0, tenant, language, level, ctl.ordinal, now, now, tonumber(max_run), tonumber(max_attempts),
-        tonumber(ttl), expires ~= '' and now + tonumber(expires) or 0, idempotency, trace, blobs, #payload,
-        0, 0, 0, 0, 0, 0, 0, '', 0, 0, '', 0}
+    local delay = job[UNTIL]
+    book[ORDINAL] = book[ORDINAL] + 1
+    job[ORDINAL], job[ENQUEUED], job[SINCE] = book[ORDINAL], now, now
+    if job[EXPIRES] > 0 then job[EXPIRES] = now + job[EXPIRES] end
+    jobs[id] = job
     put(P .. ':p:' .. id, payload)
     if key then
-        keys[key] = string.format('%s %.0f ', id, now + idempotency_ttl) .. fingerprint
-        call('SET', key, keys[key], 'PX', idempotency_ttl)
+        keys[key] = string.format('%s %.0f ', id, now + terms[IDEMPOTENCY_TTL]) .. fingerprint
+        call('SET', key, keys[key], 'PX', terms[IDEMPOTENCY_TTL])
     end
-    wait(jobs[id], 1)
-    if tenant_depth then waiting[tenant] = waiting[tenant] + 1 end
+    count('lang', job[LANGUAGE], 1)
+    if waiting[job[TENANT]] then waiting[job[TENANT]] = waiting[job[TENANT]] + 1 end
     depth = depth + 1
     if delay > 0 then
         put_off(id, now + delay)
         return {'accepted', id, -1}
     end
     woke = true
+    local level = job[LEVEL]
     local tenants = ring_of(level)
     local lane = make_ready(id)
     if lane.size == 1 then tenants = tenants + 1 end
     rings[level] = tenants
     local before = 0
-    for higher = 0, level - 1 do before = before + ready(higher) end
-    return {'accepted', id, before + math.min((lane.size - 1) * tenants + 1, ready(level))}
+    for higher = 0, level - 1 do before = before + book[READY + higher] end
+    return {'accepted', id, before + math.min((lane.size - 1) * tenants + 1, book[READY + level])}
 end
 
-local ids, answers = {}, {}
-for at = 4, #ARGV, FIELDS do ids[#ids + 1] = ARGV[at] end
-load(ids)
-for at = 4, #ARGV, FIELDS do
-    answers[#answers + 1] = admit(ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3]), ARGV[at + 4],
-        ARGV[at + 5], tonumber(ARGV[at + 6]), unpack(ARGV, at + 7, at + FIELDS - 1))
+local answers = {}
+for at = 1, #ids do
+    local first = FIELDS * at - 1
+    local job = {UNPACK(job, ARGV[first])}
+    answers[at] = admit(ids[at], job, ARGV[first + 1], ARGV[first + 2])
 end
 if woke then signal() end
 save()

@@ -1,5 +1,6 @@
--- The events of a job after a number. ARGV: id, after, most.
-local id, after, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+-- The events of a job after a number. ARGV[2..]: id, after, most.
+open(2, #ARGV)
+local id, after, most = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local job = known(id)
 if not job then return false end
 local list, events = P .. ':e:' .. id, {}

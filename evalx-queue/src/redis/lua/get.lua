@@ -1,2 +1,3 @@
--- A job as it is now. ARGV[1]: its id.
-return view(ARGV[1], true)
+-- A job as it is now. ARGV[2]: its id.
+open(2)
+return view(ARGV[2], true)

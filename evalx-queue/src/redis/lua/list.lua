@@ -1,10 +1,11 @@
--- A page of the jobs in one state. ARGV: state, offset, limit.
-local state, offset, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+-- A page of the jobs in one state. ARGV[2..]: state, offset, limit.
+open()
+local state, offset, limit = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local ids, total = {}, 0
 if state == 'ready' then
     for level = 0, 2 do
         local key = P .. ':s:' .. level
-        local count = call('ZCARD', key)
+        local count = book[READY + level]
         total = total + count
         if limit > #ids and offset < count then
             local more = call('ZRANGE', key, offset, offset + limit - #ids - 1)

@@ -1,7 +1,6 @@
--- Puts dead jobs back. ARGV: their ids.
-local requeued = 0
-load(ARGV)
-for _, id in ipairs(ARGV) do
+-- Puts dead jobs back. ARGV[2..]: their ids. Gives how many there were.
+local ids, requeued = open(2), 0
+for _, id in ipairs(ids) do
     local job = known(id)
     if job and job[STATE] == 'dead' then
         gather('ZREM', ENDED.dead, id)
@@ -13,15 +12,15 @@ for _, id in ipairs(ARGV) do
         end
         note(id, job[FINISHED], job[TOKEN], 'dead', last_error(id))
         note(id, now, job[TOKEN], 'requeued', '')
-        set('ordinal', (ctl.ordinal or 0) + 1)
-        job[ORDINAL], job[ATTEMPT], job[CRASHES], job[CANCEL] = ctl.ordinal, 0, 0, 0
+        book[ORDINAL] = book[ORDINAL] + 1
+        job[ORDINAL], job[ATTEMPT], job[CRASHES], job[CANCEL] = book[ORDINAL], 0, 0, 0
         job[EXPIRES], job[FINISHED] = 0, 0
-        wait(job, 1)
+        count('lang', job[LANGUAGE], 1)
         make_ready(id)
         touch(id)
         requeued = requeued + 1
     end
 end
-save()
 if requeued > 0 then signal() end
+save()
 return requeued

@@ -1,7 +1,8 @@
 -- Tidies a little.
+open()
 call('DEL', NONE)
-local promoted, reaped, forgotten = promote(), reap(), 0
-write_gathered()
+local promoted, reaped = catch_up()
+local forgotten = 0
 for _, state in ipairs({'done', 'dead', 'cancelled'}) do
     local over = due(ENDED[state], '100')
     forgotten = forgotten + #over

@@ -1,10 +1,10 @@
 -- About how many jobs will have been begun when a ready one is, with itself.
 local function position(id, job)
     local level, before = job[LEVEL], 0
-    for higher = 0, level - 1 do before = before + call('ZCARD', P .. ':s:' .. higher) end
+    for higher = 0, level - 1 do before = before + book[READY + higher] end
     local rank = call('ZRANK', lane_key(level, job[TENANT]), id) or 0
     local rounds = rank * call('LLEN', P .. ':g:' .. level) + 1
-    return before + math.min(rounds, call('ZCARD', P .. ':s:' .. level))
+    return before + math.min(rounds, book[READY + level])
 end
 
 -- All that can be seen of a job; false if there is none.

@@ -1,7 +1,13 @@
--- Says that somebody follows a stream, so that it is written. ARGV: the stream,
--- how long. Gives whether nobody had said so, and the id of the last entry.
-local field = 'watched' .. ARGV[1]
-local had_lapsed = tonumber(ctl[field] or 0) <= now
-call('HSET', P .. ':ctl', field, now + tonumber(ARGV[2]))
-local last = call('XREVRANGE', P .. ARGV[1], '+', '-', 'COUNT', 1)
-return {had_lapsed and 1 or 0, last[1] and last[1][1] or '0-0'}
+-- Says that somebody follows a stream, so that it is written. ARGV[2..]: the
+-- stream, how long. Gives whether nobody had said so, and the id of the last entry.
+open()
+local stream, till = ARGV[2], now + tonumber(ARGV[3])
+local before
+if stream == ':ev' then
+    before, book[CHANGES_FOLLOWED] = book[CHANGES_FOLLOWED], till
+else
+    before, book[CANCELLATIONS_FOLLOWED] = book[CANCELLATIONS_FOLLOWED], till
+end
+save()
+local last = call('XREVRANGE', P .. stream, '+', '-', 'COUNT', 1)
+return {before <= now and 1 or 0, last[1] and last[1][1] or '0-0'}
