@@ -54,9 +54,9 @@ scripts! {
     CANCEL: "core", "writing", "forget", "ending", "cancel";
     GET: "core", "viewing", "get";
     PAYLOAD: "core", "payload";
-    EVENTS: "core", "events";
+    EVENTS: "core", "last_error", "events";
     LIST: "core", "viewing", "list";
-    REQUEUE: "core", "writing", "requeue";
+    REQUEUE: "core", "last_error", "writing", "requeue";
     REMOVE: "core", "writing", "forget", "remove";
     CONTROL: "core", "writing", "control";
     STATS: "core", "stats";
@@ -133,19 +133,7 @@ mod tests {
 
     #[test]
     fn scripts_touch_no_key_outside_the_prefix() {
-        let from_prefix = [
-            "P ..",
-            "NONE",
-            "LEASE",
-            "READY_SETS",
-            "ENDED",
-            "key",
-            "lane",
-            "list",
-            "set",
-            "unpack(",
-            "job_key(",
-        ];
+        let from_prefix = ["P ..", "NONE", "LEASE", "key", "lane", "list", "set", "unpack(", "job_key("];
         for (name, script) in ALL {
             for line in script.source.lines() {
                 for (_, after) in ["call('", "gather('"].iter().flat_map(|call| line.split_once(call)) {

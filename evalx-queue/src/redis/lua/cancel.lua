@@ -6,11 +6,11 @@ local job = known(id)
 if not job then return 'not_found' end
 if has_ended(job) then return 'too_late' end
 job[CANCEL] = 1
-mark(id)
+changed[id] = true
 if job[STATE] == 'active' then
     touch(id)
     save()
-    if book[CANCELLATIONS_FOLLOWED] > now then tell(':cx', 1000, id) end
+    if book[CANCELLATIONS_FOLLOWED] > now then call('XADD', P .. ':cx', 'MAXLEN', '~', 1000, '*', 'i', id) end
     return 'requested'
 end
 local level, tenant = job[LEVEL], job[TENANT]
@@ -21,7 +21,7 @@ else
     local lane = lane_of(level, tenant)
     lane.size = lane.size - 1
     book[READY + level] = book[READY + level] - 1
-    call('ZREM', READY_SETS[level], id)
+    call('ZREM', P .. ':s:' .. level, id)
     call('ZREM', lane.key, id)
     if lane.size == 0 then
         call('LREM', P .. ':g:' .. level, 1, tenant)

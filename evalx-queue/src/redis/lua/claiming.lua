@@ -103,14 +103,15 @@ local function load_with_payloads(ids)
     for at = 1, most do
         local id = ids[at]
         payloads[id] = values[at] or ''
-        jobs[id] = jobs[id] or unpacked(values[most + at])
+        jobs[id] = jobs[id] or {UNPACK(job, values[most + at])}
     end
 end
 
 -- Tells a worker that a job is its own for so long, with what belongs to it.
 local function hand_out(answer, id, length)
     local at = #answer
-    answer[at + 1], answer[at + 2], answer[at + 3], answer[at + 4] = id, length, pack(jobs[id]), payloads[id]
+    local job = jobs[id]
+    answer[at + 1], answer[at + 2], answer[at + 3], answer[at + 4] = id, length, PACK(job), payloads[id]
 end
 
 -- Hands out up to `most` jobs, at the end of the answer; gives how many.
@@ -126,7 +127,7 @@ local function claim(worker, most, nonce, answer)
             local id = ids[at]
             local job = jobs[id]
             count('lang', job[LANGUAGE], -1)
-            gather('ZREM', READY_SETS[job[LEVEL]], id)
+            gather('ZREM', P .. ':s:' .. job[LEVEL], id)
             if job[EXPIRES] > 0 and job[EXPIRES] <= now then
                 expired = expired + 1
                 count('fly', job[TENANT], -1)

@@ -16,8 +16,6 @@ local book, book_before, now
 local jobs = {}
 local function job_key(id) return P .. ':j:' .. id end
 local function lane_key(level, tenant) return P .. ':q:' .. level .. ':' .. tenant end
-local function pack(job) return PACK(job) end
-local function unpacked(text) return text and {UNPACK(job, text)} end
 
 -- Reads the book, and the jobs whose ids are ARGV[first] and each so many after
 -- it; gives those. The time is the server's, unless a test has stopped it.
@@ -28,7 +26,7 @@ local function open(first, step)
         keys[#keys + 1] = job_key(ARGV[at])
     end
     local values = call('MGET', unpack(keys))
-    for at = 1, #ids do jobs[ids[at]] = unpacked(values[at + 1]) end
+    for at = 1, #ids do jobs[ids[at]] = values[at + 1] and {UNPACK(job, values[at + 1])} end
     book_before = values[1]
     book = book_before and {UNPACK(book, book_before)} or {EMPTY(book)}
     now = book[NOW]
@@ -52,7 +50,7 @@ local function load(ids)
     end
     if #keys == 0 then return end
     local values = call('MGET', unpack(keys))
-    for at = 1, #missing do jobs[missing[at]] = unpacked(values[at]) end
+    for at = 1, #missing do jobs[missing[at]] = values[at] and {UNPACK(job, values[at])} end
 end
 
 local function has_ended(job)
@@ -71,8 +69,3 @@ end
 -- Whether the job's last start is told by the job itself: it is put among its
 -- events only when another follows it.
 local function tells_start(job) return job[TOKEN] > job[NOTED] end
-
--- Why the last attempt at a job failed.
-local function last_error(id)
-    return string.match(call('LINDEX', P .. ':x:' .. id, -1) or '', '^[^\n]*\n(.*)$') or ''
-end

@@ -15,7 +15,7 @@ for at = 5, #ARGV, 2 do
     end
 end
 job[EVENT_NONCE] = nonce
-mark(id)
+changed[id] = true
 touch(id)
 save()
 return 1

@@ -6,20 +6,20 @@ local function finish_as(id, state)
     local ttl = state == 'dead' and terms[DEAD_TTL] or job[TTL]
     local till = now + ttl
     job[STATE], job[FINISHED], job[UNTIL] = state, now, till
-    mark(id)
+    changed[id] = true
     touch(id)
-    for blob in each_blob(job[BLOBS]) do
+    for blob in string.gmatch(job[BLOBS], '%S+') do
         if call('HINCRBY', P .. ':pins', blob, -1) <= 0 then
             call('HDEL', P .. ':pins', blob)
             call('PEXPIRE', P .. ':b:' .. blob, ttl)
         end
     end
     if state ~= 'dead' then
-        gather('ZADD', ENDED[state], digits(till), id)
+        gather('ZADD', P .. ':d:' .. state, digits(till), id)
     else
-        call('ZADD', ENDED.dead, till, id)
-        if call('ZCARD', ENDED.dead) > terms[MAX_DEAD] then
-            forget({call('ZRANGE', ENDED.dead, 0, 0)[1]})
+        call('ZADD', P .. ':d:dead', till, id)
+        if call('ZCARD', P .. ':d:dead') > terms[MAX_DEAD] then
+            forget({call('ZRANGE', P .. ':d:dead', 0, 0)[1]})
             write_gathered()
         end
     end
@@ -64,27 +64,23 @@ local function due(set, most)
     return there
 end
 
--- Makes ready what is due.
-local function promote()
-    local ids = due(P .. ':delayed', '100')
-    for _, id in ipairs(ids) do
+-- Does what has become due: makes ready what was put off, and takes back what
+-- lost workers had. Gives how many of each.
+local function catch_up()
+    if now < book[DUE] then return 0, 0 end
+    local ripe, lost = due(P .. ':delayed', '100'), due(LEASE, '100')
+    for _, id in ipairs(ripe) do
         local job = jobs[id]
         count('wait', job[TENANT], -1)
         gather('ZREM', P .. ':delayed', id)
         make_ready(id)
         touch(id)
     end
-    return #ids
-end
-
--- Takes back what lost workers had.
-local function reap()
-    local ids = due(LEASE, '100')
-    for _, id in ipairs(ids) do
+    for _, id in ipairs(lost) do
         local job = jobs[id]
         take_back(id, job)
         job[CRASHES] = job[CRASHES] + 1
-        mark(id)
+        changed[id] = true
         note_error(id, 'WORKER_LOST')
         local state = verdict(job, now)
         if state then
@@ -95,25 +91,13 @@ local function reap()
             return_to_lane(id, job)
         end
     end
-    book[CRASHED] = book[CRASHED] + #ids
-    return #ids
-end
-
--- When something is due next; beyond all times if nothing is.
-local function next_due()
-    local soonest = 2 ^ 53
+    book[CRASHED] = book[CRASHED] + #lost
+    write_gathered()
+    -- What is due next; beyond all times if nothing is.
+    book[DUE] = 2 ^ 53
     for _, key in ipairs({P .. ':delayed', LEASE}) do
         local first = call('ZRANGE', key, 0, 0, 'WITHSCORES')
-        if first[2] then soonest = math.min(soonest, tonumber(first[2])) end
+        if first[2] then plan(tonumber(first[2])) end
     end
-    return soonest
-end
-
--- Does what has become due; gives how many jobs were promoted, and how many reaped.
-local function catch_up()
-    if now < book[DUE] then return 0, 0 end
-    local promoted, reaped = promote(), reap()
-    write_gathered()
-    book[DUE] = next_due()
-    return promoted, reaped
+    return #ripe, #lost
 end

@@ -44,7 +44,7 @@ local function refusal(job)
     local scope, most, has = 'queue', max_depth, depth_now()
     if has < most and tenant_depth > 0 then scope, most, has = 'tenant', tenant_depth, waiting_of(job[TENANT]) end
     if has >= most then return {'full', scope, has, call('ZCARD', LEASE), book[AVERAGE]} end
-    for blob in each_blob(job[BLOBS]) do
+    for blob in string.gmatch(job[BLOBS], '%S+') do
         if call('EXISTS', P .. ':b:' .. blob) == 0 then return {'blob_gone', blob} end
     end
     return nil
@@ -66,7 +66,7 @@ local function admit(id, job, fingerprint, payload)
     if refused then return refused end
     -- Here all is still as it was: if there is no room, none of the jobs is taken.
     call('SETRANGE', NONE, '0', '')
-    for blob in each_blob(job[BLOBS]) do
+    for blob in string.gmatch(job[BLOBS], '%S+') do
         call('HINCRBY', P .. ':pins', blob, 1)
         call('PERSIST', P .. ':b:' .. blob)
     end

@@ -7,7 +7,7 @@ call('DEL', NONE)
 local worker, most, nonce = ARGV[2], tonumber(ARGV[3]), ARGV[5]
 
 local function finish(id, job, result, blobs)
-    for blob in each_blob(blobs) do
+    for blob in string.gmatch(blobs, '%S+') do
         if call('EXISTS', P .. ':b:' .. blob) == 1 then
             call('HINCRBY', P .. ':pins', blob, 1)
             call('PERSIST', P .. ':b:' .. blob)
@@ -22,12 +22,6 @@ local function finish(id, job, result, blobs)
 end
 
 local function try_again(id, job, error, delay)
-    if delay < 0 then
-        local longest = math.min(terms[BACKOFF_CAP], terms[BACKOFF] * 2 ^ math.min(job[ATTEMPT] - 1, 30))
-        delay = math.floor(longest * -delay)
-    end
-    local state = verdict(job, now + delay)
-    if state then return finish_as(id, state) end
     note(id, now, job[TOKEN], 'retrying', error)
     book[RETRIES] = book[RETRIES] + 1
     if delay == 0 then return return_to_lane(id, job) end
@@ -57,7 +51,13 @@ local function settle(at, id)
             book[CRASHED] = book[CRASHED] + 1
         end
         note_error(id, ARGV[at + 1])
-        try_again(id, job, ARGV[at + 1], ending[DELAY])
+        local delay = ending[DELAY]
+        if delay < 0 then
+            local longest = math.min(terms[BACKOFF_CAP], terms[BACKOFF] * 2 ^ math.min(job[ATTEMPT] - 1, 30))
+            delay = math.floor(longest * -delay)
+        end
+        local state = verdict(job, now + delay)
+        if state then finish_as(id, state) else try_again(id, job, ARGV[at + 1], delay) end
     end
     return '1'
 end

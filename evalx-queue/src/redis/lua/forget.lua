@@ -5,12 +5,12 @@ local function forget(ids)
     for _, id in ipairs(ids) do
         local job = jobs[id]
         if job then
-            gather('ZREM', ENDED[job[STATE]], id)
+            gather('ZREM', P .. ':d:' .. job[STATE], id)
             if job[KEY] ~= '' then
                 local key = P .. ':i:' .. #job[TENANT] .. ':' .. job[TENANT] .. ':' .. job[KEY]
                 if string.sub(call('GET', key) or '', 1, #id) == id then call('DEL', key) end
             end
-            for blob in each_blob(job[BLOBS]) do
+            for blob in string.gmatch(job[BLOBS], '%S+') do
                 if call('HEXISTS', P .. ':pins', blob) == 0 then call('DEL', P .. ':b:' .. blob) end
             end
         end

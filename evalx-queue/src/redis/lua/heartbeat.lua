@@ -10,7 +10,7 @@ for at = 1, #ids do
         if now < till then
             valid = till - now
             job[UNTIL] = till
-            mark(id)
+            changed[id] = true
             plan(till)
             gather('ZADD', LEASE, digits(till), id)
         end

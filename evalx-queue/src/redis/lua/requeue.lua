@@ -3,8 +3,8 @@ local ids, requeued = open(2), 0
 for _, id in ipairs(ids) do
     local job = known(id)
     if job and job[STATE] == 'dead' then
-        gather('ZREM', ENDED.dead, id)
-        for blob in each_blob(job[BLOBS]) do
+        gather('ZREM', P .. ':d:dead', id)
+        for blob in string.gmatch(job[BLOBS], '%S+') do
             if call('EXISTS', P .. ':b:' .. blob) == 1 then
                 call('HINCRBY', P .. ':pins', blob, 1)
                 call('PERSIST', P .. ':b:' .. blob)

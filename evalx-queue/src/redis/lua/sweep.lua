@@ -4,7 +4,7 @@ call('DEL', NONE)
 local promoted, reaped = catch_up()
 local forgotten = 0
 for _, state in ipairs({'done', 'dead', 'cancelled'}) do
-    local over = due(ENDED[state], '100')
+    local over = due(P .. ':d:' .. state, '100')
     forgotten = forgotten + #over
     forget(over)
     write_gathered()

@@ -14,5 +14,5 @@ local function view(id, with_result)
     local place = job[STATE] == 'ready' and position(id, job) or -1
     local errors = call('LRANGE', P .. ':x:' .. id, 0, -1)
     local result = with_result and job[STATE] == 'done' and call('GET', P .. ':r:' .. id)
-    return {id, pack(job), place, errors, result}
+    return {id, PACK(job), place, errors, result}
 end

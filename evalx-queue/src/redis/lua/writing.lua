@@ -4,9 +4,8 @@
 -- refused when the memory is full. DEL is not, so that jobs can be finished
 -- where there is no room for new ones; SETRANGE is, before anything is written.
 local NONE = P .. ':none'
--- Where the jobs of a state are: those that a worker has, and those that have ended.
+-- Where the jobs are that a worker has. Those that have ended are in `:d:` and their state.
 local LEASE = P .. ':lease'
-local ENDED = {done = P .. ':d:done', dead = P .. ':d:dead', cancelled = P .. ':d:cancelled'}
 local terms = {UNPACK(terms, ARGV[1])}
 
 -- A number as text. A script has the same times over and over, and each number
@@ -57,16 +56,14 @@ local function put(key, value)
     words[#words + 1] = key
     words[#words + 1] = value
 end
--- Notes that a job is to be written; what was written already is forgotten so.
+-- The jobs that are to be written.
 local changed = {}
-local function mark(id) changed[id] = true end
 
 -- Notes that those who follow a job's changes are to be told.
 local touched = {}
 local function touch(id)
     if book[CHANGES_FOLLOWED] > now then touched[#touched + 1] = id end
 end
-local function tell(stream, most, ids) call('XADD', P .. stream, 'MAXLEN', '~', most, '*', 'i', ids) end
 
 -- Writes all that has changed.
 local function save()
@@ -78,12 +75,13 @@ local function save()
         end
     end
     for id in pairs(changed) do
-        if jobs[id] then put(job_key(id), pack(jobs[id])) end
+        local job = jobs[id]
+        if job then put(job_key(id), PACK(job)) end
     end
     local book_after = PACK(book)
     if book_after ~= book_before then put(P .. ':book', book_after) end
     if #words > 0 then call('MSET', unpack(words)) end
-    if #touched > 0 then tell(':ev', 10000, table.concat(touched, ' ')) end
+    if #touched > 0 then call('XADD', P .. ':ev', 'MAXLEN', '~', 10000, '*', 'i', table.concat(touched, ' ')) end
 end
 
 -- Notes that something is due at a time.
@@ -91,27 +89,26 @@ local function plan(time)
     if time < book[DUE] then book[DUE] = time end
 end
 
--- The jobs of each priority that are ready, by how long, and how many.
-local READY_SETS = {[0] = P .. ':s:0', P .. ':s:1', P .. ':s:2'}
 local function all_ready() return book[READY + 0] + book[READY + 1] + book[READY + 2] end
--- The jobs of a tenant that are ready.
-local lanes = {[0] = {}, {}, {}}
+-- The jobs of a tenant and a priority that are ready.
+local lanes = {}
 local function lane_of(level, tenant)
-    local lane = lanes[level][tenant]
+    local key = lane_key(level, tenant)
+    local lane = lanes[key]
     if not lane then
-        local key = lane_key(level, tenant)
         lane = {key = key, size = call('ZCARD', key)}
-        lanes[level][tenant] = lane
+        lanes[key] = lane
     end
     return lane
 end
 
--- Puts a job into its tenant's lane; gives that.
+-- Puts a job into its tenant's lane, and among all of its priority by how long
+-- they are ready; gives the lane.
 local function make_ready(id)
     local job = jobs[id]
     local level, tenant = job[LEVEL], job[TENANT]
     job[STATE], job[SINCE] = 'ready', now
-    mark(id)
+    changed[id] = true
     book[READY + level] = book[READY + level] + 1
     local lane = lane_of(level, tenant)
     lane.size = lane.size + 1
@@ -120,13 +117,13 @@ local function make_ready(id)
         gather('RPUSH', P .. ':g:' .. level, tenant)
     end
     gather('ZADD', lane.key, digits(job[ORDINAL]), id)
-    gather('ZADD', READY_SETS[level], digits(now), id)
+    gather('ZADD', P .. ':s:' .. level, digits(now), id)
     return lane
 end
 local function put_off(id, till)
     local job = jobs[id]
     job[STATE], job[UNTIL] = 'delayed', till
-    mark(id)
+    changed[id] = true
     plan(till)
     count('wait', job[TENANT], 1)
     gather('ZADD', P .. ':delayed', digits(till), id)
@@ -142,15 +139,8 @@ local function note(id, at, token, name, data)
     local job, key = jobs[id], P .. ':e:' .. id
     if tells_start(job) then
         job[NOTED] = job[TOKEN]
-        mark(id)
+        changed[id] = true
         gather('RPUSH', key, string.format('%.0f %.0f started\n', job[STARTED], job[TOKEN]))
     end
     gather('RPUSH', key, string.format('%.0f %.0f ', at, token) .. name .. '\n' .. data)
-end
-
--- The blobs of a job, one after the other. Most have none.
-local function nothing() return nil end
-local function each_blob(list)
-    if list == '' then return nothing end
-    return string.gmatch(list, '%S+')
 end
