@@ -5,6 +5,7 @@ mod durability;
 mod link;
 mod listen;
 mod packed;
+mod place;
 mod record;
 mod reply;
 mod script;
@@ -79,6 +80,8 @@ pub struct RedisQueue {
     config: RedisConfig,
     durability: Durability,
     link: Arc<Link>,
+    /// For what is enqueued: the same, unless replicas are waited for.
+    accepting: Arc<Link>,
     waiting: Arc<Waiting>,
     changes: Arc<Watchers>,
     cancellations: Arc<Watchers>,
@@ -108,7 +111,22 @@ impl RedisQueue {
         listeners.spawn(listen::wait_for_jobs(Arc::clone(&link), Arc::clone(&waiting)));
         listeners.spawn(listen::follow(Arc::clone(&link), ":ev", Arc::clone(&changes)));
         listeners.spawn(listen::follow(Arc::clone(&link), ":cx", Arc::clone(&cancellations)));
-        Ok(Self { config, durability, link, waiting, changes, cancellations, _listeners: listeners })
+        listeners.spawn(listen::follow_primary(Arc::clone(&link)));
+        let mut accepting = Arc::clone(&link);
+        if config.replicas > 0 {
+            accepting = Arc::new(Link::new(&config)?.with_replicas(config.replicas));
+            listeners.spawn(listen::follow_primary(Arc::clone(&accepting)));
+        }
+        Ok(Self {
+            config,
+            durability,
+            link,
+            accepting,
+            waiting,
+            changes,
+            cancellations,
+            _listeners: listeners,
+        })
     }
 
     /// Stops the time of all processes that share the queue at `time`, or lets
@@ -229,7 +247,7 @@ impl Queue for RedisQueue {
                 bytes += job.payload.len();
                 new_job(&mut arguments, job, config);
             }
-            let answers = Reader::of(self.link.call(&script::ENQUEUE, arguments).await?)?;
+            let answers = Reader::of(self.accepting.call(&script::ENQUEUE, arguments).await?)?;
             for answer in answers.rest() {
                 admissions.push(reply::admission(answer)?);
             }

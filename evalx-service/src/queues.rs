@@ -46,7 +46,10 @@ impl Queues {
             });
         }
         #[cfg(feature = "redis")]
-        if address.starts_with("redis://") || address.starts_with("rediss://") {
+        if ["redis://", "rediss://", "redis-sentinel://", "unix://"]
+            .iter()
+            .any(|scheme| address.starts_with(scheme))
+        {
             use evalx_queue::{RedisConfig, RedisQueue};
 
             let open = async |name: &str| -> Result<DynQueue> {

@@ -11,7 +11,10 @@ use crate::{Durability, Error, QueueConfig, Result};
 #[non_exhaustive]
 pub struct RedisConfig {
     /// `redis://[user:password@]host[:port][/database]`, `rediss://…` for TLS
-    /// (feature `tls`), or `unix:///path`.
+    /// (feature `tls`), `unix:///path`, or
+    /// `redis-sentinel://[user:password@]host[:port][,host[:port]…][/database]?master=name`
+    /// for the server that sentinels call the primary of this name. Of a cluster
+    /// any node will do: it says which one has the queue.
     pub url: String,
     /// The queue's name: queues of different names on one server are apart.
     pub name: String,
@@ -21,6 +24,11 @@ pub struct RedisConfig {
     /// refused. By default nothing is required, and what there is, is told by
     /// [`Queue::durability`](crate::Queue::durability).
     pub require_durability: Option<Durability>,
+    /// How many replicas must have what was enqueued before it counts as
+    /// accepted; 0. While there are fewer, enqueueing is repeated for as long as
+    /// `patience` says, and then refused. It takes a connection of its own, and
+    /// one round to the replicas for each call.
+    pub replicas: u32,
     /// How long one answer may take; 3 s.
     pub response_timeout: Duration,
     /// How long a call is repeated while the server can't be reached, before
@@ -36,6 +44,7 @@ impl RedisConfig {
             name: "default".to_owned(),
             queue: QueueConfig::default(),
             require_durability: None,
+            replicas: 0,
             response_timeout: Duration::from_secs(3),
             patience: Duration::from_secs(5),
         }
@@ -59,6 +68,13 @@ impl RedisConfig {
     #[must_use]
     pub fn with_require_durability(mut self, least: Durability) -> Self {
         self.require_durability = Some(least);
+        self
+    }
+
+    /// Sets how many replicas must have what was enqueued.
+    #[must_use]
+    pub fn with_replicas(mut self, least: u32) -> Self {
+        self.replicas = least;
         self
     }
 
@@ -110,6 +126,7 @@ impl fmt::Debug for RedisConfig {
             .field("name", &self.name)
             .field("queue", &self.queue)
             .field("require_durability", &self.require_durability)
+            .field("replicas", &self.replicas)
             .field("response_timeout", &self.response_timeout)
             .field("patience", &self.patience)
             .finish()

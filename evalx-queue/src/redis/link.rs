@@ -1,34 +1,40 @@
 //! [`Link`]: calls that reach the server, and are repeated until they do.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
-use redis::io::tcp::TcpSettings;
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, IntoConnectionInfo as _, RedisError, ServerErrorKind, Value,
-};
+use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionAddr, RedisError, ServerErrorKind, Value};
+use tokio::sync::Mutex;
 
 use super::config::RedisConfig;
 use super::packed::Packed as _;
+use super::place::Place;
 use super::record::Terms;
 use super::script::{Arguments, Script};
+use crate::time::millis;
 use crate::{Error, ErrorKind, Result};
 
 /// How long making a connection may take.
-const CONNECT: Duration = Duration::from_secs(2);
+pub(super) const CONNECT: Duration = Duration::from_secs(2);
 /// The least and the most that is waited before a call is repeated.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(250));
 
 /// The server, and one connection for all calls of this process.
 pub(super) struct Link {
-    client: Client,
-    manager: Mutex<ConnectionManager>,
+    place: Place,
+    /// `None` before the first call, and where the server is to be looked for
+    /// anew; else the connection, and where it leads.
+    manager: Mutex<Option<(ConnectionManager, ConnectionAddr)>>,
+    /// How often it was looked for.
+    found: AtomicU64,
     prefix: String,
     /// What each script is given first.
     terms: Bytes,
     server: String,
+    /// How many replicas must have what was written before a call is answered.
+    replicas: u32,
     response_timeout: Duration,
     patience: Duration,
 }
@@ -37,8 +43,10 @@ pub(super) struct Link {
 enum Remedy {
     /// The answer may be there the next time.
     Repeat,
-    /// Another server may be at this address by now.
-    Reconnect,
+    /// The server may be elsewhere, or another at this address by now.
+    Find,
+    /// The server is at the address that this one said.
+    Move(String),
     /// The scripts are gone, as after a restart.
     Load,
     /// No repetition helps.
@@ -47,26 +55,38 @@ enum Remedy {
 
 impl Link {
     pub(super) fn new(config: &RedisConfig) -> Result<Self> {
-        // Without delay: a call of several packets would wait for an acknowledgement
-        // that the other side holds back.
-        let settings = TcpSettings::default().set_nodelay(true);
-        let info = config.url.as_str().into_connection_info().map(|info| info.set_tcp_settings(settings));
-        let client = info.and_then(Client::open).map_err(|error| {
-            Error::invalid("the address of the server makes no sense")
-                .with_source(error)
-                .with_mend("write it as redis://host:6379/0")
-        })?;
-        let manager =
-            manage(&client, config.response_timeout).map_err(|error| unavailable(&config.server(), error))?;
         Ok(Self {
-            client,
-            manager: Mutex::new(manager),
+            place: Place::new(config)?,
+            manager: Mutex::default(),
+            found: AtomicU64::new(0),
             prefix: config.prefix(),
             terms: Terms::from(&config.queue).pack(),
             server: config.server(),
+            replicas: 0,
             response_timeout: config.response_timeout,
             patience: config.patience,
         })
+    }
+
+    /// One whose calls are answered when so many replicas have what they wrote.
+    /// That holds up all that come after them, so it is for nothing else.
+    pub(super) fn with_replicas(mut self, replicas: u32) -> Self {
+        self.replicas = replicas;
+        self
+    }
+
+    /// Where the server is.
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Has the next call look for the server anew if it is elsewhere by now.
+    pub(super) async fn look_anew(&self) {
+        let Ok(now) = self.place.find().await else { return };
+        let mut manager = self.manager.lock().await;
+        if manager.as_ref().is_some_and(|(_, address)| address != now.addr()) {
+            *manager = None;
+        }
     }
 
     pub(super) fn key(&self, rest: &str) -> String {
@@ -78,8 +98,46 @@ impl Link {
         Arguments::new(&self.terms)
     }
 
-    fn manager(&self) -> ConnectionManager {
-        self.manager.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The connection, and which it is.
+    async fn manager(&self) -> Result<(ConnectionManager, u64), RedisError> {
+        let mut manager = self.manager.lock().await;
+        if manager.is_none() {
+            self.found.fetch_add(1, Ordering::SeqCst);
+        }
+        let connected = match &*manager {
+            Some((connected, _)) => connected.clone(),
+            None => {
+                let server = self.place.find().await?;
+                let address = server.addr().clone();
+                let connected = manage(Client::open(server)?, self.response_timeout)?;
+                manager.insert((connected, address)).0.clone()
+            }
+        };
+        Ok((connected, self.found()))
+    }
+
+    /// Changes with each connection to another server.
+    pub(super) fn found(&self) -> u64 {
+        self.found.load(Ordering::SeqCst)
+    }
+
+    /// Acts on an error of a call by the connection of this number; whether the
+    /// call is to be repeated.
+    async fn mend(&self, error: &RedisError, found: u64) -> bool {
+        let remedy = remedy(error);
+        let is_lost = matches!(remedy, Remedy::Repeat) && is_lost(error) && self.place.can_change();
+        if is_lost || matches!(remedy, Remedy::Find | Remedy::Move(_)) {
+            let mut manager = self.manager.lock().await;
+            // Else another call has seen to it.
+            if self.found() == found {
+                *manager = None;
+                match &remedy {
+                    Remedy::Move(address) => self.place.move_to(address),
+                    _ => self.place.go_back(),
+                }
+            }
+        }
+        !matches!(remedy, Remedy::None)
     }
 
     /// Makes a connection of its own, for calls that wait up to `wait` at the server.
@@ -91,77 +149,94 @@ impl Link {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT))
             .set_response_timeout(Some(wait + self.response_timeout));
-        self.client.get_multiplexed_async_connection_with_config(&config).await
+        Client::open(self.place.find().await?)?.get_multiplexed_async_connection_with_config(&config).await
     }
 
     /// Calls a script, repeatedly if need be.
     pub(super) async fn call(&self, script: &Script, mut arguments: Arguments) -> Result<Value> {
-        let began = Instant::now();
-        let mut pause = PAUSES.0;
-        loop {
-            let error = match self.evaluate(script, &arguments).await {
-                Ok(value) => return Ok(value),
-                Err(error) => error,
-            };
-            match remedy(&error) {
-                Remedy::None => return Err(unavailable(&self.server, error)),
-                _ if began.elapsed() + pause > self.patience => return Err(unavailable(&self.server, error)),
-                Remedy::Reconnect => self.reconnect(),
-                Remedy::Load | Remedy::Repeat => {}
+        let command = |is_repeated| {
+            if is_repeated {
+                arguments.set_repeated();
             }
-            arguments.set_repeated();
-            tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
-            pause = (pause * 2).min(PAUSES.1);
-        }
-    }
-
-    async fn evaluate(&self, script: &Script, arguments: &Arguments) -> Result<Value, RedisError> {
-        let command = evaluation(script, &self.prefix, arguments);
-        let mut manager = self.manager();
-        let result = command.query_async(&mut manager).await;
-        match result {
-            Err(error) if matches!(remedy(&error), Remedy::Load) => {
-                let mut load = redis::cmd("SCRIPT");
-                load.arg("LOAD").arg(script.source.as_bytes());
-                load.query_async::<Value>(&mut manager).await?;
-                command.query_async(&mut manager).await
-            }
-            result => result,
-        }
+            evaluation(script, &self.prefix, &arguments)
+        };
+        self.send(Some(script), command).await
     }
 
     /// Sends one plain command that may be repeated.
     pub(super) async fn command(&self, command: &Cmd) -> Result<Value> {
+        self.send(None, |_| command.clone()).await
+    }
+
+    /// Sends a command until it is answered: made each time, by whether it is repeated.
+    async fn send(&self, script: Option<&Script>, mut make: impl FnMut(bool) -> Cmd) -> Result<Value> {
         let began = Instant::now();
-        let mut pause = PAUSES.0;
+        let (mut pause, mut is_repeated) = (PAUSES.0, false);
         loop {
-            let error = match command.query_async(&mut self.manager()).await {
-                Ok(value) => return Ok(value),
-                Err(error) => error,
+            let (error, found) = match self.manager().await {
+                Ok((manager, found)) => match self.send_once(manager, script, make(is_repeated)).await {
+                    Ok(value) => return Ok(value),
+                    Err(error) => (error, found),
+                },
+                Err(error) => (error, self.found()),
             };
-            let repeats = !matches!(remedy(&error), Remedy::None) && began.elapsed() + pause <= self.patience;
-            if !repeats {
+            if !self.mend(&error, found).await || began.elapsed() + pause > self.patience {
                 return Err(unavailable(&self.server, error));
             }
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
             pause = (pause * 2).min(PAUSES.1);
+            is_repeated = true;
         }
+    }
+
+    /// Sends a command, and the script that it names if the server doesn't know it.
+    async fn send_once(
+        &self,
+        mut manager: ConnectionManager,
+        script: Option<&Script>,
+        command: Cmd,
+    ) -> Result<Value, RedisError> {
+        let result = self.send_and_wait(&mut manager, &command).await;
+        match (result, script) {
+            (Err(error), Some(script)) if matches!(remedy(&error), Remedy::Load) => {
+                let mut load = redis::cmd("SCRIPT");
+                load.arg("LOAD").arg(script.source.as_bytes());
+                load.query_async::<Value>(&mut manager).await?;
+                self.send_and_wait(&mut manager, &command).await
+            }
+            (result, _) => result,
+        }
+    }
+
+    /// Sends a command, and waits until the replicas have what it wrote.
+    async fn send_and_wait(
+        &self,
+        manager: &mut ConnectionManager,
+        command: &Cmd,
+    ) -> Result<Value, RedisError> {
+        if self.replicas == 0 {
+            return command.query_async(manager).await;
+        }
+        let mut both = redis::pipe();
+        both.add_command(command.clone());
+        // Half of the time for which the answer is waited for: else it could come too late.
+        both.cmd("WAIT").arg(self.replicas).arg(millis(self.response_timeout) / 2);
+        let (value, replicas): (Value, u32) = both.query_async(manager).await?;
+        if replicas < self.replicas {
+            let detail = format!("{replicas} of {} replicas have it", self.replicas);
+            return Err(redis::make_extension_error("NOREPLICAS".to_owned(), Some(detail)));
+        }
+        Ok(value)
     }
 
     /// Sends one plain command once.
     pub(super) async fn ask(&self, words: &[&str]) -> Result<Value, RedisError> {
-        command(words).query_async(&mut self.manager()).await
+        command(words).query_async(&mut self.manager().await?.0).await
     }
 
     /// What is told of an error on a connection of its own.
     pub(super) fn unavailable(&self, error: RedisError) -> Error {
         unavailable(&self.server, error)
-    }
-
-    fn reconnect(&self) {
-        if let Ok(manager) = manage(&self.client, self.response_timeout) {
-            *self.manager.lock().unwrap_or_else(PoisonError::into_inner) = manager;
-        }
     }
 }
 
@@ -174,7 +249,7 @@ pub(super) fn command(words: &[&str]) -> Cmd {
     command
 }
 
-fn manage(client: &Client, response_timeout: Duration) -> Result<ConnectionManager, RedisError> {
+fn manage(client: Client, response_timeout: Duration) -> Result<ConnectionManager, RedisError> {
     // Repeating is done here, where it is known for how long; the manager only
     // makes a new connection when there is none.
     let config = ConnectionManagerConfig::new()
@@ -183,7 +258,7 @@ fn manage(client: &Client, response_timeout: Duration) -> Result<ConnectionManag
         .set_max_delay(Duration::from_millis(50))
         .set_connection_timeout(Some(CONNECT))
         .set_response_timeout(Some(response_timeout));
-    ConnectionManager::new_lazy_with_config(client.clone(), config)
+    ConnectionManager::new_lazy_with_config(client, config)
 }
 
 fn evaluation(script: &Script, prefix: &str, arguments: &Arguments) -> Cmd {
@@ -199,21 +274,28 @@ fn evaluation(script: &Script, prefix: &str, arguments: &Arguments) -> Cmd {
 fn remedy(error: &RedisError) -> Remedy {
     match error.kind() {
         redis::ErrorKind::Server(ServerErrorKind::NoScript) => Remedy::Load,
-        redis::ErrorKind::Server(ServerErrorKind::ReadOnly) => Remedy::Reconnect,
+        redis::ErrorKind::Server(ServerErrorKind::ReadOnly) => Remedy::Find,
+        redis::ErrorKind::Server(ServerErrorKind::Moved) => match error.redirect_node() {
+            Some((address, _)) => Remedy::Move(address.to_owned()),
+            None => Remedy::Repeat,
+        },
+        // While a slot is moved, `ASK` names the node that has a part of it: only
+        // when it has all can a script run there.
         redis::ErrorKind::Server(
-            ServerErrorKind::BusyLoading
+            ServerErrorKind::Ask
+            | ServerErrorKind::BusyLoading
             | ServerErrorKind::TryAgain
             | ServerErrorKind::ClusterDown
-            | ServerErrorKind::MasterDown
-            | ServerErrorKind::Moved
-            | ServerErrorKind::Ask,
-        )
-        | redis::ErrorKind::Io => Remedy::Repeat,
-        _ if error.code() == Some("BUSY") || error.is_timeout() || error.is_connection_dropped() => {
-            Remedy::Repeat
-        }
+            | ServerErrorKind::MasterDown,
+        ) => Remedy::Repeat,
+        _ if matches!(error.code(), Some("BUSY" | "NOREPLICAS")) || is_lost(error) => Remedy::Repeat,
         _ => Remedy::None,
     }
+}
+
+/// Whether no answer came, and none will.
+fn is_lost(error: &RedisError) -> bool {
+    error.kind() == redis::ErrorKind::Io || error.is_timeout() || error.is_connection_dropped()
 }
 
 /// What is told to the caller.

@@ -1,4 +1,5 @@
-//! What waits at the server: for jobs to be ready, and for changes of jobs.
+//! What waits at the server: for jobs to be ready, and for changes of jobs. And
+//! at the sentinels: for another server to become the primary.
 //!
 //! Each waits on a connection of its own, since a call that waits holds up all
 //! that come after it on the same; and only while somebody in this process
@@ -8,13 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt as _;
 use redis::Value;
 use redis::aio::MultiplexedConnection;
 use redis::streams::StreamReadReply;
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
-use super::link::Link;
+use super::link::{CONNECT, Link};
 use super::reply::Reader;
 use super::script;
 use crate::time::millis;
@@ -69,11 +71,12 @@ pub(super) async fn wait_for_jobs(link: Arc<Link>, waiting: Arc<Waiting>) {
     signal.arg(link.key(":sig")).arg(BLOCK.as_secs());
     loop {
         waiting.occupied().await;
+        let found = link.found();
         let Ok(mut connection) = link.waiting_connection(BLOCK).await else {
             sleep(PAUSE).await;
             continue;
         };
-        loop {
+        while link.found() == found {
             waiting.occupied().await;
             match signal.query_async::<Value>(&mut connection).await {
                 Ok(Value::Nil) => {}
@@ -118,7 +121,7 @@ async fn follow_on(
     stream: &str,
     watchers: &Watchers,
 ) -> Result<()> {
-    let key = link.key(stream);
+    let (key, found) = (link.key(stream), link.found());
     loop {
         watchers.occupied().await;
         let mut announced = Instant::now();
@@ -126,6 +129,9 @@ async fn follow_on(
         // What happened before is not told: who watches looks once more.
         watchers.wake_all();
         while !watchers.is_empty() {
+            if link.found() != found {
+                return Ok(());
+            }
             if announced.elapsed() >= BLOCK {
                 announced = Instant::now();
                 if announce(link, stream).await?.0 {
@@ -149,5 +155,36 @@ async fn follow_on(
                 watchers.wake_all();
             }
         }
+    }
+}
+
+/// How long a sentinel may say nothing before another is asked.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// Has the server looked for anew as soon as another is the primary: the old one
+/// may take jobs for seconds yet, and they would be lost.
+pub(super) async fn follow_primary(link: Arc<Link>) {
+    let (sentinels, primary) = link.place().sentinels();
+    for sentinel in sentinels.iter().cycle() {
+        let subscribed = timeout(CONNECT, async {
+            let mut subscription = sentinel.get_async_pubsub().await?;
+            subscription.subscribe("+switch-master").await?;
+            Ok::<_, redis::RedisError>(subscription)
+        });
+        if let Ok(Ok(subscription)) = subscribed.await {
+            let mut changes = subscription.into_on_message();
+            loop {
+                // Nobody may have listened when it changed.
+                link.look_anew().await;
+                match timeout(SILENCE, changes.next()).await {
+                    Ok(Some(change)) => {
+                        let change: String = change.get_payload().unwrap_or_default();
+                        tracing::info!(primary, change, "a sentinel names another primary");
+                    }
+                    Ok(None) | Err(_) => break,
+                }
+            }
+        }
+        sleep(PAUSE).await;
     }
 }

@@ -14,6 +14,7 @@
 
 mod child;
 mod clocks;
+mod failover;
 mod kills;
 mod ledger;
 mod limits;
@@ -92,6 +93,8 @@ fn main() -> ExitCode {
         trial("f13_a_replica_says_what_it_is", limits::replica),
         trial("f13_too_little_durability_is_refused", limits::durability),
         trial("f14_lost_scripts_are_no_errors", limits::scripts),
+        trial("f14_a_failover_loses_the_last_moment_at_most", failover::by_sentinel),
+        trial("f14_a_queue_moves_to_another_node", failover::by_moving_a_slot),
         trial("f15_rolling_restarts_count_no_attempt", rounds::restarts),
         trial("f16_nothing_is_left_over", rounds::soak),
         trial("an_idle_worker_is_quiet", limits::idle),

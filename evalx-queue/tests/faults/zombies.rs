@@ -23,10 +23,17 @@ pub(crate) async fn frozen_worker(_: Stage) {
     let part = Part { role: "worker", url: &url, name: &name, config: &config, number: 300, log: Some(&log) };
     let mut zombie = Process::start(&part);
     for round in 0..3 {
-        let id = queue.submit(NewJob::new(format!("job {round}"))).await.unwrap();
-        until("the worker has begun", PATIENCE, || async { begins(&log).iter().any(|begin| begin.id == id) })
-            .await;
-        zombie.freeze();
+        // On a machine that is busy it can be done before anybody sees that it has begun.
+        let id = loop {
+            let id = queue.submit(NewJob::new(format!("job {round}"))).await.unwrap();
+            let has_begun = async || begins(&log).iter().any(|begin| begin.id == id);
+            until("the worker has begun", PATIENCE, has_begun).await;
+            zombie.freeze();
+            if queue.get(id).await.unwrap().unwrap().state == JobState::Active {
+                break id;
+            }
+            zombie.thaw();
+        };
         let me = WorkerId::unique();
         let mut claimed = queue.claim(&me, 1, PATIENCE).await.unwrap();
         let Some(job) = claimed.pop() else { panic!("the job of the frozen worker never came back") };

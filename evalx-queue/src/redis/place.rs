@@ -1,0 +1,222 @@
+//! [`Place`]: where the server is, which can change.
+//!
+//! A node of a cluster says which node has a queue's slot by now; sentinels say
+//! which server is the primary. Who asked for one address is always given that.
+
+use std::sync::{Mutex, PoisonError};
+
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisError,
+};
+
+use super::config::RedisConfig;
+use super::link::CONNECT;
+use crate::{Error, Result};
+use redis::io::tcp::TcpSettings;
+
+/// What an address with sentinels begins with.
+const SENTINELS: &str = "redis-sentinel://";
+/// Where sentinels listen if nothing else is said.
+const SENTINEL_PORT: u16 = 26379;
+
+/// Where the server is.
+pub(super) struct Place {
+    /// As it was configured: with password and database.
+    configured: ConnectionInfo,
+    sentinels: Vec<Client>,
+    /// What the sentinels call the primary.
+    primary: String,
+    /// The host and port of the node that has the queue's slot, where another said so.
+    moved: Mutex<Option<(String, u16)>>,
+}
+
+impl Place {
+    pub(super) fn new(config: &RedisConfig) -> Result<Self> {
+        let parts = config
+            .url
+            .strip_prefix(SENTINELS)
+            .map_or_else(|| Ok(Parts::of_one(&config.url)), Parts::of_sentinels)?;
+        // Without delay: a call of several packets would wait for an acknowledgement
+        // that the other side holds back.
+        let settings = TcpSettings::default().set_nodelay(true);
+        let configured =
+            parts.url.as_str().into_connection_info().map_err(nonsense)?.set_tcp_settings(settings);
+        let open = |(host, port)| Client::open(ConnectionAddr::Tcp(host, port)).map_err(nonsense);
+        let sentinels = parts.sentinels.into_iter().map(open).collect::<Result<_>>()?;
+        Ok(Self { configured, sentinels, primary: parts.primary, moved: Mutex::default() })
+    }
+
+    /// Whether it can be elsewhere the next time.
+    pub(super) fn can_change(&self) -> bool {
+        !self.sentinels.is_empty() || self.moved().is_some()
+    }
+
+    /// Takes note of what a node of a cluster said: `slot host:port`, where no
+    /// host is the one that was asked.
+    pub(super) fn move_to(&self, address: &str) {
+        let Some((host, port)) = address.rsplit_once(':') else { return };
+        let Ok(port) = port.parse() else { return };
+        let host = if host.is_empty() { self.host() } else { host.trim_matches(['[', ']']).to_owned() };
+        *self.moved.lock().unwrap_or_else(PoisonError::into_inner) = Some((host, port));
+    }
+
+    /// Back to what was configured: the node that one was moved to is gone.
+    pub(super) fn go_back(&self) {
+        *self.moved.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Where the server is now.
+    pub(super) async fn find(&self) -> Result<ConnectionInfo, RedisError> {
+        match self.moved() {
+            Some((host, port)) => Ok(self.at(host, port)),
+            None if self.sentinels.is_empty() => Ok(self.configured.clone()),
+            None => self.ask_sentinels().await.map(|(host, port)| self.at(host, port)),
+        }
+    }
+
+    /// Those that know where the primary is, and what they call it.
+    pub(super) fn sentinels(&self) -> (&[Client], &str) {
+        (&self.sentinels, &self.primary)
+    }
+
+    async fn ask_sentinels(&self) -> Result<(String, u16), RedisError> {
+        let mut error =
+            RedisError::from((redis::ErrorKind::Io, "no sentinel knows of a primary of this name"));
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT))
+            .set_response_timeout(Some(CONNECT));
+        for sentinel in &self.sentinels {
+            let answer = async {
+                let mut connection = sentinel.get_multiplexed_async_connection_with_config(&config).await?;
+                let mut ask = redis::cmd("SENTINEL");
+                ask.arg("get-master-addr-by-name").arg(&self.primary);
+                ask.query_async::<Option<(String, u16)>>(&mut connection).await
+            };
+            match answer.await {
+                Ok(Some(address)) => return Ok(address),
+                Ok(None) => {}
+                Err(why) => error = why,
+            }
+        }
+        Err(error)
+    }
+
+    fn moved(&self) -> Option<(String, u16)> {
+        self.moved.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn host(&self) -> String {
+        match self.configured.addr() {
+            ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. } => host.clone(),
+            _ => String::new(),
+        }
+    }
+
+    /// What was configured, at another address.
+    fn at(&self, new_host: String, new_port: u16) -> ConnectionInfo {
+        let mut address = self.configured.addr().clone();
+        match &mut address {
+            ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+                (*host, *port) = (new_host, new_port);
+            }
+            _ => address = ConnectionAddr::Tcp(new_host, new_port),
+        }
+        self.configured.clone().set_addr(address)
+    }
+}
+
+/// What an address says.
+struct Parts {
+    /// Of the server, as `redis` reads it; of one that sentinels know, all but
+    /// where it is.
+    url: String,
+    sentinels: Vec<(String, u16)>,
+    primary: String,
+}
+
+impl Parts {
+    fn of_one(url: &str) -> Self {
+        Self { url: url.to_owned(), sentinels: Vec::new(), primary: String::new() }
+    }
+
+    /// Of `[user:password@]host[:port][,host[:port]…][/database]?master=name`.
+    fn of_sentinels(rest: &str) -> Result<Self> {
+        let wrong =
+            |what: &str| Err(Error::invalid(format!("the address of the sentinels {what}")).with_mend(MEND));
+        let Some((rest, primary)) = rest.split_once("?master=").filter(|(_, name)| !name.is_empty()) else {
+            return wrong("does not say what they call the primary");
+        };
+        let (rest, database) = rest.split_once('/').unwrap_or((rest, ""));
+        let (user, hosts) = rest.rsplit_once('@').unwrap_or(("", rest));
+        let mut sentinels = Vec::new();
+        for host in hosts.split(',') {
+            let (host, port) = match host.rsplit_once(':') {
+                Some((host, port)) => (host, port.parse().ok()),
+                None => (host, Some(SENTINEL_PORT)),
+            };
+            match port {
+                Some(port) if !host.is_empty() => sentinels.push((host.to_owned(), port)),
+                _ => return wrong("has a host without a name, or with a port that is no number"),
+            }
+        }
+        let at = if user.is_empty() { "" } else { "@" };
+        Ok(Self { url: format!("redis://{user}{at}host/{database}"), sentinels, primary: primary.to_owned() })
+    }
+}
+
+const MEND: &str = "write it as redis-sentinel://host1:26379,host2:26379/0?master=name";
+
+fn nonsense(error: RedisError) -> Error {
+    Error::invalid("the address of the server makes no sense")
+        .with_source(error)
+        .with_mend("write it as redis://host:6379/0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(url: &str) -> Result<Place> {
+        Place::new(&RedisConfig::new(url))
+    }
+
+    #[test]
+    fn an_address_names_sentinels_and_what_they_know() {
+        let place = place("redis-sentinel://ada:pass@a:1,b/3?master=judge").unwrap();
+        let at = |client: &Client| client.get_connection_info().addr().to_string();
+        assert_eq!(place.sentinels.iter().map(at).collect::<Vec<_>>(), ["a:1", "b:26379"]);
+        assert_eq!(place.primary, "judge");
+        assert_eq!(place.configured.redis_settings().username(), Some("ada"));
+        assert_eq!(place.configured.redis_settings().db(), 3);
+        assert_eq!(place.at("c".to_owned(), 7).addr().to_string(), "c:7");
+    }
+
+    #[test]
+    fn an_address_that_makes_no_sense_is_refused() {
+        for url in [
+            "http://a",
+            "redis-sentinel://a:1",
+            "redis-sentinel://a:1?master=",
+            "redis-sentinel://?master=m",
+            "redis-sentinel://a:x?master=m",
+            "redis-sentinel://a,,b?master=m",
+            "redis-sentinel://a/x?master=m",
+        ] {
+            assert!(place(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_node_that_names_another_is_followed_until_that_is_gone() {
+        let place = place("redis://a:1/").unwrap();
+        assert!(!place.can_change());
+        for (said, host, port) in [("b:2", "b", 2), (":3", "a", 3), ("[::1]:4", "::1", 4)] {
+            place.move_to(said);
+            assert_eq!(place.moved(), Some((host.to_owned(), port)), "{said}");
+        }
+        place.move_to("nonsense");
+        assert!(place.can_change());
+        place.go_back();
+        assert!(!place.can_change());
+    }
+}

@@ -1,0 +1,194 @@
+//! F14: a server whose place is taken by another, and a queue that moves to
+//! another node of a cluster.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use evalx_queue::{DynQueue, NewJob, Queue as _, RedisConfig, RedisQueue, Worker, WorkerConfig};
+use evalx_testkit::{RedisOptions, RedisServer};
+use tokio::task::JoinHandle;
+
+use super::ledger::{Ledger, jobs};
+use super::stage::{PATIENCE, Stage, connect, figure, patient_config, server, until, until_idle};
+
+/// Jobs that come and go, without an error that reaches anybody.
+struct Load {
+    ledger: Ledger,
+    worker: Worker,
+    stop: Arc<AtomicBool>,
+    producer: JoinHandle<Vec<(NewJob, Instant)>>,
+}
+
+impl Load {
+    fn start(queue: &DynQueue) -> Self {
+        let (ledger, stop) = (Ledger::default(), Arc::new(AtomicBool::new(false)));
+        let handler = ledger.handler(Duration::from_millis(1));
+        let worker = Worker::start(Arc::clone(queue), handler, WorkerConfig::default()).unwrap();
+        let (queue, stopped) = (Arc::clone(queue), Arc::clone(&stop));
+        let producer = tokio::spawn(async move {
+            let mut accepted = Vec::new();
+            while !stopped.load(Ordering::SeqCst) {
+                let from = accepted.len();
+                let batch = jobs(from..from + 5);
+                let admissions = queue.enqueue(batch.clone()).await.expect("no error reaches the caller");
+                assert_eq!(admissions.len(), batch.len());
+                accepted.extend(batch.into_iter().map(|job| (job, Instant::now())));
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            accepted
+        });
+        Self { ledger, worker, stop, producer }
+    }
+
+    /// No more jobs; gives those that were accepted, and when.
+    async fn stop(self, queue: &DynQueue) -> (Ledger, Vec<(NewJob, Instant)>) {
+        self.stop.store(true, Ordering::SeqCst);
+        let accepted = self.producer.await.unwrap();
+        until_idle(queue, PATIENCE).await;
+        assert!(self.worker.shutdown().await.finished > 0);
+        (self.ledger, accepted)
+    }
+}
+
+/// Sentinels make a replica the primary, because the primary was killed or
+/// because they are asked to. Only what was accepted in the last moment can be
+/// lost, and submitting it again mends that; nothing is that replicas must have.
+pub(crate) async fn by_sentinel(_: Stage) {
+    tokio::join!(fail_over(true, 0), fail_over(false, 0), fail_over(true, 1), fail_over(false, 1));
+}
+
+async fn fail_over(by_kill: bool, must_have: u32) {
+    let mut primary = server(RedisOptions::volatile());
+    let from = format!("127.0.0.1 {}", primary.port());
+    let replica = |_| server(RedisOptions::volatile().with_arguments(["--replicaof", &from]));
+    // Of two that one must have a job, one that had it not could be told to take over.
+    let replicas: Vec<_> = (0..=if by_kill { must_have } else { 0 }).map(replica).collect();
+    let sentinel = server(RedisOptions::sentinel("judge", primary.port()));
+    until("the sentinel knows the replicas", PATIENCE, async || {
+        let known = sentinel.ask(&["SENTINEL", "REPLICAS", "judge"]).unwrap();
+        replicas.iter().all(|replica| {
+            let replication = replica.ask(&["INFO", "replication"]).unwrap();
+            known.contains(&replica.port().to_string()) && replication.contains("master_link_status:up")
+        })
+    })
+    .await;
+    let url = format!("redis-sentinel://127.0.0.1:{}/?master=judge", sentinel.port());
+    let config = RedisConfig::new(url).with_queue(patient_config()).with_patience(PATIENCE);
+    let queue: DynQueue = Arc::new(RedisQueue::connect(config.with_replicas(must_have)).await.unwrap());
+    let load = Load::start(&queue);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let began = Instant::now();
+    if by_kill {
+        primary.kill();
+    } else {
+        let answer = sentinel.ask(&["SENTINEL", "FAILOVER", "judge"]).unwrap();
+        assert!(answer.starts_with("+OK"), "{answer}");
+    }
+    until("a replica is the primary, and is used", PATIENCE, async || {
+        replicas.iter().any(|replica| {
+            let used = replica.ask(&["INFO", "commandstats"]).unwrap().contains("cmdstat_evalsha");
+            used && replica.ask(&["ROLE"]).unwrap().contains("master")
+        })
+    })
+    .await;
+    let pause = began.elapsed();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (ledger, accepted) = load.stop(&queue).await;
+    let mut lost = 0;
+    for (job, at) in &accepted {
+        if queue.get(job.id).await.unwrap().is_none() {
+            lost += 1;
+            let age = began.saturating_duration_since(*at);
+            assert!(age < Duration::from_secs(1), "{} was accepted {age:?} before, and is lost", job.id);
+            assert_eq!(must_have, 0, "{} is lost, which a replica had", job.id);
+        }
+    }
+    let (count, why) = (accepted.len(), if by_kill { "killed" } else { "told to step down" });
+    figure(&format!(
+        "{count} jobs, {must_have} replicas must have them, the primary {why}: back after {pause:.1?}, {lost} lost"
+    ));
+    let handler = ledger.handler(Duration::ZERO);
+    let worker = Worker::start(Arc::clone(&queue), handler, WorkerConfig::default()).unwrap();
+    for batch in accepted.chunks(50) {
+        ledger.enqueue(&queue, batch.iter().map(|(job, _)| job.clone()).collect()).await;
+    }
+    until_idle(&queue, PATIENCE).await;
+    worker.shutdown().await;
+    assert_eq!(ledger.assert_all_done(&queue).await.len(), count);
+}
+
+/// The words of an answer that is a list of texts.
+fn words(answer: &str) -> Vec<&str> {
+    answer.lines().filter(|line| !line.starts_with(['*', '$', '+'])).map(str::trim).collect()
+}
+
+/// Two nodes that know each other, of which the first has all slots.
+async fn cluster_of_two() -> [RedisServer; 2] {
+    let nodes =
+        [(); 2].map(|()| server(RedisOptions::volatile().with_arguments(["--cluster-enabled", "yes"])));
+    nodes[0].ask(&["CLUSTER", "MEET", "127.0.0.1", &nodes[1].port().to_string()]).unwrap();
+    let slots: Vec<_> = (0..16384).map(|slot| slot.to_string()).collect();
+    let mut add = vec!["CLUSTER", "ADDSLOTS"];
+    add.extend(slots.iter().map(String::as_str));
+    nodes[0].ask(&add).unwrap();
+    until("the nodes know each other", PATIENCE, async || {
+        nodes.iter().all(|node| {
+            let info = node.ask(&["CLUSTER", "INFO"]).unwrap();
+            info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:2")
+        })
+    })
+    .await;
+    nodes
+}
+
+/// The slot of a queue moves to another node while it is in use. While it does
+/// all wait; nobody is given an error, and nothing is lost or run twice.
+pub(crate) async fn by_moving_a_slot(_: Stage) {
+    let nodes = cluster_of_two().await;
+    let [from, to] = &nodes;
+    let queue: DynQueue = Arc::new(connect(&from.url(), "moves", patient_config()).await);
+    let load = Load::start(&queue);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let one = |node: &RedisServer, command: &[&str]| words(&node.ask(command).unwrap()).concat();
+    let slot = from.ask(&["CLUSTER", "KEYSLOT", "{evalx:moves}"]).unwrap();
+    let slot = slot.lines().next().unwrap().trim_start_matches(':');
+    let ids = [from, to].map(|node| one(node, &["CLUSTER", "MYID"]));
+    let set = |node: &RedisServer, how: &[&str]| {
+        let answer = node.ask(&[&["CLUSTER", "SETSLOT", slot], how].concat()).unwrap();
+        assert!(answer.starts_with("+OK"), "{answer}");
+    };
+    let began = Instant::now();
+    set(to, &["IMPORTING", &ids[0]]);
+    set(from, &["MIGRATING", &ids[1]]);
+    // A slot of many keys is long on its way.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut moved = 0;
+    loop {
+        let keys = from.ask(&["CLUSTER", "GETKEYSINSLOT", slot, "100"]).unwrap();
+        let keys = words(&keys);
+        if keys.is_empty() {
+            break;
+        }
+        let port = to.port().to_string();
+        let migrate = ["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];
+        let answer = from.ask(&[&migrate, &keys[..]].concat()).unwrap();
+        assert!(answer.starts_with("+OK"), "{answer}");
+        moved += keys.len();
+    }
+    set(to, &["NODE", &ids[1]]);
+    set(from, &["NODE", &ids[1]]);
+    let took = began.elapsed();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let (ledger, accepted) = load.stop(&queue).await;
+    assert_eq!(ledger.reruns(), 0);
+    figure(&format!("{} jobs, {moved} keys moved in {took:.1?}: 0 lost", accepted.len()));
+    // Who asks the node that no longer has it is led to the other.
+    let other: DynQueue = Arc::new(connect(&from.url(), "moves", patient_config()).await);
+    for (job, _) in &accepted {
+        assert!(other.get(job.id).await.unwrap().is_some(), "{} was accepted and is lost", job.id);
+    }
+    let stats = other.stats().await.unwrap();
+    assert_eq!((stats.completed, stats.done), (accepted.len() as u64, accepted.len() as u64), "{stats:?}");
+    assert!(from.ask(&["DBSIZE"]).unwrap().starts_with(":0"));
+}
