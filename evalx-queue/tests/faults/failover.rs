@@ -60,8 +60,8 @@ pub(crate) async fn by_sentinel(_: Stage) {
 
 async fn fail_over(by_kill: bool, must_have: u32) {
     let mut primary = server(RedisOptions::volatile());
-    let from = format!("127.0.0.1 {}", primary.port());
-    let replica = |_| server(RedisOptions::volatile().with_arguments(["--replicaof", &from]));
+    let from = primary.port().to_string();
+    let replica = |_| server(RedisOptions::volatile().with_arguments(["--replicaof", "127.0.0.1", &from]));
     // Of two that one must have a job, one that had it not could be told to take over.
     let replicas: Vec<_> = (0..=if by_kill { must_have } else { 0 }).map(replica).collect();
     let sentinel = server(RedisOptions::sentinel("judge", primary.port()));

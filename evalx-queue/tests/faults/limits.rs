@@ -168,8 +168,8 @@ async fn on_disk(disk: std::path::PathBuf) {
 /// A replica refuses, and says where to go.
 pub(crate) async fn replica(_: Stage) {
     let primary = server(RedisOptions::volatile());
-    let of = format!("127.0.0.1 {}", primary.port());
-    let replica = server(RedisOptions::volatile().with_arguments(["--replicaof", &of]));
+    let of = primary.port().to_string();
+    let replica = server(RedisOptions::volatile().with_arguments(["--replicaof", "127.0.0.1", &of]));
     until("the replica follows", PATIENCE, || async {
         replica.ask(&["INFO", "replication"]).is_ok_and(|text| text.contains("master_link_status:up"))
     })
