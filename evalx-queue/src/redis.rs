@@ -73,9 +73,11 @@ const LOOK: Duration = Duration::from_secs(2);
 /// # What the server needs
 ///
 /// Redis 6.2 or later, or any Valkey; `appendonly yes`, `appendfsync always` and
-/// `maxmemory-policy noeviction`. Replication is asynchronous: a failover can
-/// lose what was accepted last, which only the caller's submitting it again
-/// (with the same [id](NewJob::id)) mends.
+/// `maxmemory-policy noeviction`. It may be a node of a cluster, or one that
+/// sentinels know ([`RedisConfig::url`]). Replication is asynchronous: a failover
+/// can lose what was accepted last, unless [replicas](RedisConfig::replicas) must
+/// have it; that the caller submits it again (with the same [id](NewJob::id))
+/// mends that.
 pub struct RedisQueue {
     config: RedisConfig,
     durability: Durability,

@@ -18,8 +18,8 @@ pub struct Queues {
 }
 
 impl Queues {
-    /// Opens the queues of this address: `memory`, or `redis://…` and
-    /// `rediss://…` with the feature `redis`.
+    /// Opens the queues of this address: `memory`, or with the feature `redis`
+    /// what `RedisConfig::url` says.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

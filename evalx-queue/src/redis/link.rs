@@ -326,6 +326,13 @@ pub(super) fn unavailable(server: &str, error: RedisError) -> Error {
     } else if has("NOPERM") {
         let mend = "allow the user its keys and `+@scripting +@read +@write +@blocking`";
         (ErrorKind::Unavailable, "does not permit this user to do that", Some(mend))
+    } else if has("LAYOUT") {
+        let mend = "empty it by that version, or give the queue of this one another name";
+        (
+            ErrorKind::Unsupported,
+            "has a queue of this name that another version of evalx has written",
+            Some(mend),
+        )
     } else if matches!(error.kind(), redis::ErrorKind::Extension | redis::ErrorKind::Server(_))
         && matches!(remedy(&error), Remedy::None)
     {

@@ -5,6 +5,10 @@ use super::packed::packed;
 use crate::QueueConfig;
 use crate::time::millis;
 
+/// How what scripts keep is laid out: another number for each change of it, so
+/// that a process of another version does not misread it.
+pub(super) const LAYOUT: u8 = 1;
+
 packed! {
     /// A job. What there is not is zero, or empty.
     #[derive(Debug, Default)]
@@ -52,6 +56,8 @@ packed! {
     /// figures. What is not set is zero.
     #[derive(Debug, Default)]
     "book" Book {
+        /// [`LAYOUT`]; it stays the first.
+        "LAYOUT" layout: u8,
         /// The time, if a test has stopped it.
         "NOW" now: u64,
         "PAUSED" paused: u8,

@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 
 use super::packed::Packed as _;
-use super::record::{Book, Ending, Job, Terms};
+use super::record::{Book, Ending, Job, LAYOUT, Terms};
 use crate::Lease;
 use crate::memory::{EXPIRED, WORKER_LOST};
 
@@ -27,6 +27,7 @@ impl Script {
     fn new(parts: &[&str]) -> Self {
         let source = parts.join("return (function()\n") + &"end)()\n".repeat(parts.len() - 1);
         let source = Terms::resolve(Ending::resolve(Book::resolve(Job::resolve(source))))
+            .replace("THIS_LAYOUT", &LAYOUT.to_string())
             .replace("WORKER_LOST", WORKER_LOST)
             .replace("'EXPIRED'", &format!("'{EXPIRED}'"));
         let hash = redis::Script::new(&source).get_hash().to_owned();

@@ -288,9 +288,15 @@ pub(crate) async fn no_server(_: Stage) {
     let error = RedisQueue::connect(with("wrong").with_patience(patience)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(!format!("{error:?}").contains("wrong@"), "{error:?}");
-    // Somebody else's keys are an error, not a panic.
+    // Keys of another version, or of somebody else, are an error and are left alone.
     let odd = server(RedisOptions::volatile());
-    odd.ask(&["SET", "{evalx:default}:book", "nonsense"]).unwrap();
     let queue = connect(&odd.url(), "default", QueueConfig::default()).await;
-    assert_eq!(queue.submit(NewJob::new("x")).await.unwrap_err().kind(), ErrorKind::Internal);
+    for (book, kind) in [("a book of another version", ErrorKind::Unsupported), ("\x01", ErrorKind::Internal)]
+    {
+        odd.ask(&["SET", "{evalx:default}:book", book]).unwrap();
+        let error = queue.submit(NewJob::new("x")).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{error:?}");
+        assert!(odd.ask(&["GET", "{evalx:default}:book"]).unwrap().contains(book));
+        assert!(odd.ask(&["DBSIZE"]).unwrap().starts_with(":1"));
+    }
 }

@@ -26,9 +26,11 @@ local function open(first, step)
         keys[#keys + 1] = job_key(ARGV[at])
     end
     local values = call('MGET', unpack(keys))
-    for at = 1, #ids do jobs[ids[at]] = values[at + 1] and {UNPACK(job, values[at + 1])} end
     book_before = values[1]
+    if book_before and string.byte(book_before) ~= THIS_LAYOUT then error('LAYOUT') end
     book = book_before and {UNPACK(book, book_before)} or {EMPTY(book)}
+    book[LAYOUT] = THIS_LAYOUT
+    for at = 1, #ids do jobs[ids[at]] = values[at + 1] and {UNPACK(job, values[at + 1])} end
     now = book[NOW]
     if now == 0 then
         local time = call('TIME')
