@@ -194,12 +194,11 @@ impl Queue for MemoryQueue {
     }
 
     async fn finish(&self, worker: &WorkerId, done: Vec<Settlement>, claim: usize) -> Result<Finished> {
-        done.iter().try_for_each(|settlement| settlement.outcome.check(&self.config))?;
+        done.iter().try_for_each(|settlement| settlement.check(&self.config))?;
         let watched =
             if self.changes.is_empty() { Vec::new() } else { done.iter().map(|s| s.lease.id).collect() };
         let (mut machine, now) = self.step();
-        let settled =
-            done.into_iter().map(|s| machine.settle(s.lease, s.outcome, fastrand::f64, now)).collect();
+        let settled = done.into_iter().map(|one| machine.settle(one, fastrand::f64, now)).collect();
         let claimed =
             if claim > 0 { machine.claim(worker, claim, now, std::time::Instant::now()) } else { Vec::new() };
         self.tell_ready(&machine);

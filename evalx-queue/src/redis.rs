@@ -40,7 +40,7 @@ use record::{Book, Ending, Job};
 use reply::Reader;
 use script::Arguments;
 
-/// The most bytes of payloads that one script puts in, if they are several:
+/// The most bytes of payloads or results that one script puts in, if they are several:
 /// copying more would hold up all others.
 const MOST_BYTES: usize = 4 << 20;
 
@@ -203,7 +203,7 @@ impl RedisQueue {
 
 /// What is handed to the script of how a job ended.
 fn settlement(arguments: &mut Arguments, settlement: Settlement) {
-    let Settlement { lease, outcome } = settlement;
+    let Settlement { lease, outcome, events } = settlement;
     let kind = outcome.as_str().to_owned();
     let error = |error: &str| Bytes::copy_from_slice(cut(error).as_bytes());
     let (mut delay, mut all_blobs) = (-fastrand::f64(), String::new());
@@ -222,7 +222,8 @@ fn settlement(arguments: &mut Arguments, settlement: Settlement) {
         Outcome::Cancelled => Bytes::new(),
     };
     let ending = Ending { token: lease.token, kind, delay };
-    arguments.text(&lease.id).bytes(ending.pack()).bytes(text).text(&all_blobs);
+    let events = record::pack_events(&events);
+    arguments.text(&lease.id).bytes(ending.pack()).bytes(text).text(&all_blobs).bytes(events);
 }
 
 #[async_trait]
@@ -281,11 +282,17 @@ impl Queue for RedisQueue {
     }
 
     async fn finish(&self, worker: &WorkerId, done: Vec<Settlement>, claim: usize) -> Result<Finished> {
-        done.iter().try_for_each(|settlement| settlement.outcome.check(&self.config.queue))?;
+        done.iter().try_for_each(|settlement| settlement.check(&self.config.queue))?;
         let mut finished = Finished::default();
         let mut done = done.into_iter().peekable();
         while done.peek().is_some() || finished.settled.is_empty() {
-            let batch: Vec<_> = done.by_ref().take(MOST_AT_ONCE).collect();
+            let (mut batch, mut bytes) = (Vec::new(), 0);
+            while batch.len() < MOST_AT_ONCE {
+                let fits = |one: &Settlement| bytes == 0 || bytes + one.bytes() <= MOST_BYTES;
+                let Some(one) = done.next_if(fits) else { break };
+                bytes += one.bytes();
+                batch.push(one);
+            }
             let most = if done.peek().is_none() { claim } else { 0 };
             let mut arguments = self.claiming(worker, most);
             let is_empty = batch.is_empty();
@@ -342,9 +349,7 @@ impl Queue for RedisQueue {
         NewEvent::check(&events, &self.config.queue)?;
         let mut arguments = self.link.arguments();
         arguments.text(&lease.id).number(lease.token).text(&format_args!("{:016x}", fastrand::u64(..)));
-        for NewEvent { name, data } in events {
-            arguments.text(&name).bytes(data);
-        }
+        arguments.bytes(record::pack_events(&events));
         let is_applied = self.number(&script::EMIT, arguments).await? == 1;
         Ok(if is_applied { Settled::Applied } else { Settled::Stale })
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::config::check_duration;
 use crate::job::{check_blobs, check_size};
-use crate::{BlobId, Claimed, Lease, QueueConfig, Result};
+use crate::{BlobId, Claimed, Lease, NewEvent, QueueConfig, Result};
 
 /// How the run of a job ended.
 #[derive(Clone, PartialEq, Eq)]
@@ -111,18 +111,41 @@ impl fmt::Debug for Outcome {
 
 /// One job given back.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Settlement {
     /// The proof that it is the worker's.
     pub lease: Lease,
     /// How it ended.
     pub outcome: Outcome,
+    /// What is told of it in the same step, before its end; none by default.
+    pub events: Vec<NewEvent>,
 }
 
 impl Settlement {
     /// The job of `lease` ended so.
     #[must_use]
     pub fn new(lease: Lease, outcome: Outcome) -> Self {
-        Self { lease, outcome }
+        Self { lease, outcome, events: Vec::new() }
+    }
+
+    /// Sets what is told of it before its end.
+    #[must_use]
+    pub fn with_events(mut self, events: Vec<NewEvent>) -> Self {
+        self.events = events;
+        self
+    }
+
+    /// About how much of it is kept.
+    #[cfg(feature = "redis")]
+    pub(crate) fn bytes(&self) -> usize {
+        let result = if let Outcome::Done { result, .. } = &self.outcome { result.len() } else { 0 };
+        self.events.iter().fold(result, |sum, event| sum + event.data.len())
+    }
+
+    /// Refuses what is too large, too late or too much.
+    pub(crate) fn check(&self, config: &QueueConfig) -> Result<()> {
+        self.outcome.check(config)?;
+        NewEvent::check(&self.events, config)
     }
 }
 

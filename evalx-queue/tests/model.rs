@@ -33,7 +33,7 @@ const JOBS: u128 = 10;
 enum Step {
     Enqueue(Vec<Wanted>),
     Claim(usize),
-    Finish(Vec<(usize, End)>, usize),
+    Finish(Vec<(usize, End, Vec<u8>)>, usize),
     Heartbeat(Vec<usize>),
     Release(Vec<usize>),
     Emit(usize, Vec<u8>),
@@ -111,6 +111,11 @@ fn end() -> impl Strategy<Value = End> {
     ]
 }
 
+/// Events of these sizes.
+fn events(sizes: &[u8]) -> Vec<NewEvent> {
+    sizes.iter().map(|size| NewEvent::new("test", vec![0; (*size).into()]).expect("a good name")).collect()
+}
+
 fn control() -> impl Strategy<Value = Control> {
     let limit = || select(&[None, Some(1), Some(3)][..]);
     prop_oneof![
@@ -130,13 +135,15 @@ fn step() -> impl Strategy<Value = Step> {
     let lease = || 0..12_usize;
     let leases = move || prop::collection::vec(lease(), 0..4);
     let jobs = || prop::collection::vec(0..JOBS, 1..4);
+    let sizes = || prop::collection::vec(0..60_u8, 0..4);
     prop_oneof![
         12 => prop::collection::vec(wanted(), 1..4).prop_map(Step::Enqueue),
         10 => (0..5_usize).prop_map(Step::Claim),
-        10 => (prop::collection::vec((lease(), end()), 0..4), 0..3_usize).prop_map(|(d, n)| Step::Finish(d, n)),
+        10 => (prop::collection::vec((lease(), end(), sizes()), 0..4), 0..3_usize)
+            .prop_map(|(d, n)| Step::Finish(d, n)),
         3 => leases().prop_map(Step::Heartbeat),
         3 => leases().prop_map(Step::Release),
-        4 => (lease(), prop::collection::vec(0..60_u8, 0..4)).prop_map(|(l, e)| Step::Emit(l, e)),
+        4 => (lease(), sizes()).prop_map(|(l, e)| Step::Emit(l, e)),
         4 => (0..JOBS).prop_map(Step::Cancel),
         3 => jobs().prop_map(Step::Requeue),
         2 => jobs().prop_map(Step::Remove),
@@ -264,8 +271,10 @@ impl Pair<'_> {
                 claimed = got;
             }
             Step::Finish(done, most) => {
-                let done: Vec<_> =
-                    done.iter().map(|(n, end)| Settlement::new(pair.lease(*n), outcome(end))).collect();
+                let settle = |(n, end, sizes): &(usize, End, Vec<u8>)| {
+                    Settlement::new(pair.lease(*n), outcome(end)).with_events(events(sizes))
+                };
+                let done: Vec<_> = done.iter().map(settle).collect();
                 let mut got = Vec::new();
                 pair.same(async |queue| {
                     let finished = queue.finish(&pair.worker, done.clone(), *most).await?;
@@ -285,9 +294,7 @@ impl Pair<'_> {
             }
             Step::Emit(lease, sizes) => {
                 let lease = pair.lease(*lease);
-                let event =
-                    |size: &u8| NewEvent::new("test", vec![0; usize::from(*size)]).expect("a good name");
-                let events: Vec<_> = sizes.iter().map(event).collect();
+                let events = events(sizes);
                 pair.same(async |queue| queue.emit(&lease, events.clone()).await).await?;
             }
             Step::Cancel(job) => pair.same(async |queue| queue.cancel(id(*job)).await).await?,
@@ -346,7 +353,7 @@ impl Pair<'_> {
             self.step(&Step::Pass(3_600_000)).await?;
             self.step(&Step::Sweep).await?;
             self.step(&Step::Claim(4)).await?;
-            let done = (0..4).map(|lease| (lease, End::Done)).collect();
+            let done = (0..4).map(|lease| (lease, End::Done, Vec::new())).collect();
             self.step(&Step::Finish(done, 0)).await?;
         }
         self.step(&Step::Pass(3_600_000 * 24)).await?;

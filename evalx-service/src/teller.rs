@@ -1,8 +1,8 @@
 //! [`Teller`]: tells those who follow a job what happens to it, while it goes on.
 //!
 //! Nothing waits for it but the end of the job. What happens within a moment is
-//! told in one call of the queue, which may be a network away: most submissions
-//! are over within such a moment.
+//! told in one call of the queue, which may be a network away; and what happens
+//! in the last, with the job's end. Most submissions are over within a moment.
 
 use std::future::{Future, pending};
 use std::pin::Pin;
@@ -73,18 +73,19 @@ impl<'c> Teller<'c> {
         self.tell_waiting().await;
     }
 
-    /// Tells what is left.
+    /// Has what is left be told with the end of the job.
     pub(crate) async fn finish(mut self) {
-        while self.telling.is_some() || !self.waiting.is_empty() {
+        while self.telling.is_some() || !self.has_room() {
             self.tell_waiting().await;
         }
+        self.context.emit_at_end(self.waiting);
     }
 
     async fn tell_waiting(&mut self) {
         let telling = self.telling.get_or_insert_with(|| {
             let (queue, lease) = (Arc::clone(self.context.queue()), self.context.lease());
-            let events = std::mem::take(&mut self.waiting);
-            self.bytes = 0;
+            let events: Vec<_> = self.waiting.drain(..self.waiting.len().min(NewEvent::MOST)).collect();
+            self.bytes = if self.waiting.is_empty() { 0 } else { self.bytes };
             // The result has all of it: who looked on for nothing sees it there.
             Box::pin(async move {
                 if let Err(error) = queue.emit(&lease, events).await {

@@ -66,7 +66,7 @@ pub fn cases() -> Vec<QueueCase> {
             retries_wait_at_random_up_to_a_limit, rejected_is_dead_at_once, a_crash_counts,
             too_large_a_result_changes_nothing, cancels_what_waits, cancels_what_runs, the_first_end_stands;
         dead: is_listed_with_its_errors, is_requeued, is_removed_and_capped;
-        events: are_numbered_and_replayed, are_bounded, begin_anew_with_each_attempt, wake_who_follows;
+        events: are_numbered_and_replayed, are_bounded, begin_anew_with_each_attempt, come_with_the_end, wake_who_follows;
         reading: lists_every_state_in_pages, says_its_figures, wakes_who_waits_for_the_end, forgets_what_was_removed,
             unknown_jobs_are_unknown;
         blobs: are_kept_for_their_time, are_kept_as_long_as_a_job_needs_them, have_a_limit;

@@ -7,7 +7,7 @@ use super::job::Job;
 use super::machine::{MOST_AT_ONCE, Machine};
 use crate::settle::cut;
 use crate::time::millis;
-use crate::{Beat, JobId, JobState, Lease, NewEvent, Outcome, Settled};
+use crate::{Beat, JobId, JobState, Lease, NewEvent, Outcome, Settled, Settlement};
 
 /// What is said of a job whose worker was lost.
 pub(crate) const WORKER_LOST: &str = "worker lost: its lease ran out";
@@ -28,18 +28,14 @@ impl Machine {
     }
 
     /// `luck` gives something below 1, by which a retry without a time of its own waits.
-    pub(super) fn settle(
-        &mut self,
-        lease: Lease,
-        outcome: Outcome,
-        luck: impl FnOnce() -> f64,
-        now: u64,
-    ) -> Settled {
+    pub(super) fn settle(&mut self, settlement: Settlement, luck: impl FnOnce() -> f64, now: u64) -> Settled {
+        let Settlement { lease, outcome, events } = settlement;
         let id = lease.id;
         let (job, books) = match self.held(lease, now) {
             Ok(held) => held,
             Err(answer) => return answer,
         };
+        job.tell(events, &books.config, now);
         job.settled = lease.token;
         books.take_back(id, job);
         let too_old = match outcome {
@@ -126,17 +122,7 @@ impl Machine {
     pub(super) fn emit(&mut self, lease: Lease, events: Vec<NewEvent>, now: u64) -> Settled {
         // What was told before the job was settled came too late, but it is no longer needed.
         let Ok((job, books)) = self.held(lease, now) else { return Settled::Stale };
-        let (most, most_bytes) = (books.config.max_events as usize, books.config.max_event_bytes);
-        for NewEvent { name, data } in events {
-            let bytes = job.event_bytes + data.len() as u64;
-            let kept = job.events.len() + usize::from(job.tells_start());
-            if kept >= most || bytes > most_bytes {
-                job.events_dropped += 1;
-            } else {
-                job.event_bytes = bytes;
-                job.note(now, lease.token, name, data);
-            }
-        }
+        job.tell(events, &books.config, now);
         Settled::Applied
     }
 

@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::{AttemptError, BlobId, Claimed, JobId, JobState, Lease, Priority, Timestamp, WorkerId};
+use crate::{
+    AttemptError, BlobId, Claimed, JobId, JobState, Lease, NewEvent, Priority, QueueConfig, Timestamp,
+    WorkerId,
+};
 
 /// Something that happened to a job.
 #[derive(Debug)]
@@ -95,6 +98,20 @@ impl Job {
             self.events.push(started);
         }
         self.events.push(Happening { at, token, name: name.into(), data: data.into() });
+    }
+
+    /// Notes what its worker tells. What is beyond what is kept is counted.
+    pub(super) fn tell(&mut self, events: Vec<NewEvent>, config: &QueueConfig, now: u64) {
+        for NewEvent { name, data } in events {
+            let bytes = self.event_bytes + data.len() as u64;
+            let kept = self.events.len() + usize::from(self.tells_start());
+            if kept >= config.max_events as usize || bytes > config.max_event_bytes {
+                self.events_dropped += 1;
+            } else {
+                self.event_bytes = bytes;
+                self.note(now, self.token, name, data);
+            }
+        }
     }
 
     /// Notes why an attempt failed; the last ones are kept.

@@ -48,10 +48,10 @@ macro_rules! scripts {
 scripts! {
     ENQUEUE: "core", "writing", "forget", "enqueue";
     CLAIM: "core", "writing", "forget", "ending", "claiming", "claim";
-    FINISH: "core", "writing", "forget", "ending", "claiming", "finish";
+    FINISH: "core", "writing", "telling", "forget", "ending", "claiming", "finish";
     RELEASE: "core", "writing", "forget", "ending", "release";
     HEARTBEAT: "core", "writing", "heartbeat";
-    EMIT: "core", "writing", "emit";
+    EMIT: "core", "writing", "telling", "emit";
     CANCEL: "core", "writing", "forget", "ending", "cancel";
     GET: "core", "viewing", "get";
     PAYLOAD: "core", "payload";

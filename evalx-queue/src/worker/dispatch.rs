@@ -183,17 +183,18 @@ impl Dispatcher {
     }
 
     fn ended(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
-        let Ok(Ended { lease, end }) = ended else {
+        let Ok(Ended { lease, end, events }) = ended else {
             tracing::error!("the supervisor of a job panicked: its lease will run out");
             return;
         };
         match end {
-            End::Settle(mut outcome) => {
+            End::Settle(outcome) => {
+                let mut settlement = Settlement::new(lease, outcome).with_events(events);
                 // What the queue would refuse is the handler's mistake, and no repetition mends it.
-                if let Err(error) = outcome.check(self.queue.config()) {
-                    outcome = Outcome::rejected(error.chain());
+                if let Err(error) = settlement.check(self.queue.config()) {
+                    settlement = Settlement::new(lease, Outcome::rejected(error.chain()));
                 }
-                self.unsettled.push(Settlement::new(lease, outcome));
+                self.unsettled.push(settlement);
             }
             End::HandBack => self.to_hand_back.push(lease),
             End::Lost => {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -35,11 +35,17 @@ pub struct JobContext {
     lease: Lease,
     result_ttl: Duration,
     cancelled: watch::Receiver<bool>,
+    at_end: Arc<Mutex<Vec<NewEvent>>>,
 }
 
 impl JobContext {
     pub(super) fn new(queue: DynQueue, job: &Claimed, cancelled: watch::Receiver<bool>) -> Self {
-        Self { queue, lease: job.lease, result_ttl: job.result_ttl, cancelled }
+        Self { queue, lease: job.lease, result_ttl: job.result_ttl, cancelled, at_end: Arc::default() }
+    }
+
+    /// Takes what is to be told with the end of the job.
+    pub(super) fn take_at_end(&self) -> Vec<NewEvent> {
+        std::mem::take(&mut self.at_end.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The proof that the job is this worker's.
@@ -61,6 +67,14 @@ impl JobContext {
     pub async fn emit(&self, name: &str, data: impl Into<Bytes> + Send) -> Result<Settled> {
         let event = NewEvent::new(name, data)?;
         self.queue.emit(&self.lease, vec![event]).await
+    }
+
+    /// Tells those who follow the job of events, in the same step as of its end:
+    /// that costs no call, and who sees the end has seen them. At most
+    /// [`NewEvent::MOST`] all told; with more, or with one that is too large, the
+    /// job is rejected.
+    pub fn emit_at_end(&self, events: Vec<NewEvent>) {
+        self.at_end.lock().unwrap_or_else(PoisonError::into_inner).extend(events);
     }
 
     /// Keeps something that is too large for a result, as long as the result:

@@ -11,12 +11,14 @@ use tracing::Instrument;
 
 use super::handler::{Handler, JobContext};
 use super::roster::{Order, Roster, Standing};
-use crate::{Claimed, DynQueue, Lease, Outcome};
+use crate::{Claimed, DynQueue, Lease, NewEvent, Outcome};
 
 /// How a job ended on this worker.
 pub(super) struct Ended {
     pub(super) lease: Lease,
     pub(super) end: End,
+    /// What is to be told with its end.
+    pub(super) events: Vec<NewEvent>,
 }
 
 pub(super) enum End {
@@ -63,6 +65,7 @@ pub(super) async fn supervise(
         tracing::debug_span!("job", job.id = %lease.id, job.token = lease.token, job.attempt = job.attempt);
     // A task, so that a panic is caught, and so that a handler that blocks its
     // thread blocks no heartbeat.
+    let told = context.clone();
     let run = async move { handler.handle(job, context).await }.instrument(span);
     let mut task = Owned(tokio::spawn(run));
     let overdue = Instant::now() + max_run;
@@ -110,7 +113,7 @@ pub(super) async fn supervise(
             }
         }
     };
-    Ended { lease, end }
+    Ended { lease, end, events: told.take_at_end() }
 }
 
 /// Kills the handler: the job ended as `end`, unless it was done just before.

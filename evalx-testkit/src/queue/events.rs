@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use evalx_queue::{
     Claimed, DynQueue, ErrorKind, Event, EventKind, JobState, NewEvent, NewJob, Outcome, Queue as _,
-    QueueConfig, QueueExt as _, Settled,
+    QueueConfig, QueueExt as _, Settled, Settlement, WorkerId,
 };
 
 use super::QueueRig;
@@ -67,6 +67,38 @@ pub async fn are_bounded(rig: QueueRig) {
     assert_eq!(names(&all), ["queued", "started", "e", "e", "e", "e", "dead"]);
     assert_eq!(all[6].data, "why");
     assert_eq!(view(&queue, id).await.events_dropped, 3);
+}
+
+/// What is told with the end of an attempt comes before it, and only if the end counts.
+pub async fn come_with_the_end(rig: QueueRig) {
+    let config = QueueConfig::default().with_max_payload(100).with_max_events(4).with_backoff(Duration::ZERO);
+    let queue = rig.queue(config).await;
+    let id = submit(&queue, NewJob::new("x")).await;
+    let told = |data: &str| vec![NewEvent::new("test", data.to_owned()).unwrap(); 2];
+    let finish = async |settlement| {
+        let finished = queue.finish(&WorkerId::unique(), vec![settlement], 0).await?;
+        Ok::<_, evalx_queue::Error>(finished.settled[0])
+    };
+    let first = rig.claim_one(&queue).await;
+    for (data, count) in [("x".repeat(101), 1), (String::new(), 101)] {
+        let event = NewEvent::new("test", data).unwrap();
+        let settlement = Settlement::new(first.lease, Outcome::done("")).with_events(vec![event; count]);
+        assert_eq!(finish(settlement).await.unwrap_err().kind(), ErrorKind::InvalidRequest);
+    }
+    let failed = Settlement::new(first.lease, Outcome::retry("why")).with_events(told("1\n\0"));
+    for _ in 0..2 {
+        assert_eq!(finish(failed.clone()).await.unwrap(), Settled::Applied);
+    }
+    let second = rig.claim_one(&queue).await;
+    let done = Settlement::new(second.lease, Outcome::done("r")).with_events(told("2"));
+    assert_eq!(finish(done).await.unwrap(), Settled::Applied);
+    let late = Settlement::new(first.lease, Outcome::done("")).with_events(told("late"));
+    assert_eq!(finish(late).await.unwrap(), Settled::Stale);
+    let all = queue.events(id, 0).await.unwrap().unwrap();
+    // Started twice, retrying and two tests are five already: of the second attempt's none is kept.
+    assert_eq!(names(&all), ["queued", "started", "test", "test", "retrying", "started", "done"]);
+    assert_eq!((&all[3].data[..], all[3].token), (&b"1\n\0"[..], first.lease.token));
+    assert_eq!(view(&queue, id).await.events_dropped, 2);
 }
 
 /// What is told says to which attempt it belongs.

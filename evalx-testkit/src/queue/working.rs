@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use evalx_queue::{
-    Cancellation, DynQueue, EventKind, Handler, JobState, NewJob, Outcome, Queue as _, QueueConfig,
+    Cancellation, DynQueue, Handler, JobState, NewEvent, NewJob, Outcome, Queue as _, QueueConfig,
     QueueExt as _, Worker, WorkerConfig, handler_fn, json_fn,
 };
 use tokio::sync::Semaphore;
@@ -63,6 +63,7 @@ pub async fn runs_what_comes(rig: QueueRig) {
         2,
         json_fn(|n: u64, context: evalx_queue::JobContext| async move {
             context.emit("doubling", n.to_string()).await.map_err(|error| Outcome::retry(error.chain()))?;
+            context.emit_at_end(vec![NewEvent::new("doubled", "").unwrap()]);
             Ok(2 * n)
         }),
     );
@@ -71,7 +72,8 @@ pub async fn runs_what_comes(rig: QueueRig) {
         let job = queue.wait(id, LONG).await.unwrap();
         assert_eq!(job.decode_result::<u64>().unwrap(), Some(result));
         let events = queue.events(id, 0).await.unwrap().unwrap();
-        assert_eq!((events[2].kind, events[2].name.as_str()), (EventKind::Told, "doubling"));
+        let names: Vec<_> = events.iter().map(|event| event.name.as_str()).collect();
+        assert_eq!(names, ["queued", "started", "doubling", "doubled", "done"]);
     }
     let drained = worker.shutdown().await;
     assert_eq!((drained.finished, drained.released, drained.lost), (2, 0, 0));

@@ -1,8 +1,8 @@
 -- Settles jobs, and takes others in the same step. ARGV[2..5] as in claim, then
--- for each settlement: id, how it ended, the result or the error, and the
--- result's blobs. Gives for each whether it was settled, by one digit, and then
+-- for each settlement: id, how it ended, the result or the error, the result's
+-- blobs, and the events before its end. Gives for each whether it was settled, by one digit, and then
 -- the jobs as claim does.
-local ids = open(6, 4)
+local ids = open(6, 5)
 call('DEL', NONE)
 local worker, most, nonce = ARGV[2], tonumber(ARGV[3]), ARGV[5]
 
@@ -36,6 +36,7 @@ local function settle(at, id)
     if not job or job[TOKEN] ~= token or token == 0 then return '0' end
     if job[SETTLED] == token then return '1' end
     if job[STATE] ~= 'active' then return '0' end
+    if ARGV[at + 3] ~= '' then tell(id, job, ARGV[at + 3]) end
     job[SETTLED] = token
     take_back(id, job)
     if kind == 'done' then
@@ -63,7 +64,7 @@ local function settle(at, id)
 end
 
 local settled = {}
-for at = 1, #ids do settled[at] = settle(3 + 4 * at, ids[at]) end
+for at = 1, #ids do settled[at] = settle(2 + 5 * at, ids[at]) end
 local answer = {table.concat(settled)}
 write_gathered()
 
