@@ -8,6 +8,7 @@ mod packed;
 mod place;
 mod record;
 mod reply;
+mod request;
 mod script;
 
 use std::fmt;
@@ -24,19 +25,18 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::config::LONGEST;
 use crate::memory::{MOST_AT_ONCE, MOST_EVENTS, check_blob};
-use crate::settle::cut;
 use crate::time::millis;
 use crate::watch::Watchers;
 use crate::{
     Admission, Beat, BlobId, Cancellation, Claimed, Control, Durability, Error, ErrorKind, Event, Finished,
-    JobId, JobView, Lease, ListQuery, NewEvent, NewJob, Outcome, Page, Queue, QueueConfig, Result, Settled,
+    JobId, JobView, Lease, ListQuery, NewEvent, NewJob, Page, Queue, QueueConfig, Result, Settled,
     Settlement, Stats, Swept, Timestamp, Watch, WorkerId,
 };
 pub use config::RedisConfig;
 use link::Link;
 use listen::Waiting;
 use packed::Packed as _;
-use record::{Book, Ending, Job};
+use record::Book;
 use reply::Reader;
 use script::Arguments;
 
@@ -201,31 +201,6 @@ impl RedisQueue {
     }
 }
 
-/// What is handed to the script of how a job ended.
-fn settlement(arguments: &mut Arguments, settlement: Settlement) {
-    let Settlement { lease, outcome, events } = settlement;
-    let kind = outcome.as_str().to_owned();
-    let error = |error: &str| Bytes::copy_from_slice(cut(error).as_bytes());
-    let (mut delay, mut all_blobs) = (-fastrand::f64(), String::new());
-    let text = match outcome {
-        Outcome::Done { result, blobs } => {
-            all_blobs = blobs.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-            result
-        }
-        Outcome::Retry { error: why, after } => {
-            #[expect(clippy::cast_precision_loss, reason = "no delay is so long")]
-            let after = after.map(|after| millis(after) as f64);
-            delay = after.unwrap_or(delay);
-            error(&why)
-        }
-        Outcome::Crashed { error: why } | Outcome::Rejected { error: why } => error(&why),
-        Outcome::Cancelled => Bytes::new(),
-    };
-    let ending = Ending { token: lease.token, kind, delay };
-    let events = record::pack_events(&events);
-    arguments.text(&lease.id).bytes(ending.pack()).bytes(text).text(&all_blobs).bytes(events);
-}
-
 #[async_trait]
 impl Queue for RedisQueue {
     fn config(&self) -> &QueueConfig {
@@ -248,7 +223,7 @@ impl Queue for RedisQueue {
                 let fits = |job: &NewJob| bytes == 0 || bytes + job.payload.len() <= MOST_BYTES;
                 let Some(job) = jobs.next_if(fits) else { break };
                 bytes += job.payload.len();
-                new_job(&mut arguments, job, config);
+                request::new_job(&mut arguments, job, config);
             }
             let answers = Reader::of(self.accepting.call(&script::ENQUEUE, arguments).await?)?;
             for answer in answers.rest() {
@@ -296,7 +271,7 @@ impl Queue for RedisQueue {
             let most = if done.peek().is_none() { claim } else { 0 };
             let mut arguments = self.claiming(worker, most);
             let is_empty = batch.is_empty();
-            batch.into_iter().for_each(|one| settlement(&mut arguments, one));
+            batch.into_iter().for_each(|one| request::settlement(&mut arguments, one));
             let read = |value, sent| {
                 let mut answer = Reader::of(value)?;
                 let answers = reply::settled(&answer.bytes()?);
@@ -349,7 +324,7 @@ impl Queue for RedisQueue {
         NewEvent::check(&events, &self.config.queue)?;
         let mut arguments = self.link.arguments();
         arguments.text(&lease.id).number(lease.token).text(&format_args!("{:016x}", fastrand::u64(..)));
-        arguments.bytes(record::pack_events(&events));
+        arguments.bytes(request::events(&events));
         let is_applied = self.number(&script::EMIT, arguments).await? == 1;
         Ok(if is_applied { Settled::Applied } else { Settled::Stale })
     }
@@ -505,27 +480,6 @@ impl Queue for RedisQueue {
         delete.arg(self.link.key(&format!(":b:{id}")));
         self.link.command(&delete).await.map(drop)
     }
-}
-
-/// What is handed to the script of one new job.
-fn new_job(arguments: &mut Arguments, new: NewJob, config: &QueueConfig) {
-    let (idempotency_key, fingerprint) = new.idempotency.map(|i| (i.key, i.fingerprint)).unwrap_or_default();
-    let job = Job {
-        tenant: new.tenant,
-        language: new.language,
-        level: u8::try_from(new.priority.level()).unwrap_or_default(),
-        until: millis(new.delay),
-        expires_at: new.expires_after.map(millis).unwrap_or_default(),
-        max_run: millis(new.max_run.unwrap_or(config.max_run)),
-        max_attempts: new.max_attempts.unwrap_or(config.max_attempts),
-        result_ttl: millis(new.result_ttl.unwrap_or(config.result_ttl)),
-        idempotency_key,
-        trace: new.trace.unwrap_or_default(),
-        blobs: new.blobs.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
-        payload_bytes: u32::try_from(new.payload.len()).unwrap_or(u32::MAX),
-        ..Job::default()
-    };
-    arguments.text(&new.id).bytes(job.pack()).text(&fingerprint).bytes(new.payload);
 }
 
 impl fmt::Debug for RedisQueue {

@@ -1,11 +1,9 @@
 //! What scripts keep, a [`Job`] and the [`Book`]; and what they are given, the
 //! [`Terms`] and each [`Ending`].
 
-use bytes::Bytes;
-
-use super::packed::{Field as _, packed};
+use super::packed::packed;
+use crate::QueueConfig;
 use crate::time::millis;
-use crate::{NewEvent, QueueConfig};
 
 /// How what scripts keep is laid out: another number for each change of it, so
 /// that a process of another version does not misread it.
@@ -138,16 +136,4 @@ packed! {
         /// How long a retry waits; if below zero, by how much of the most that it may.
         "DELAY" delay: f64,
     }
-}
-
-/// Events as `lua/telling.lua` reads them: for each its name, and its data behind
-/// their length.
-pub(super) fn pack_events(events: &[NewEvent]) -> Bytes {
-    let mut bytes = Vec::new();
-    for NewEvent { name, data } in events {
-        name.put(&mut bytes);
-        u32::try_from(data.len()).unwrap_or(u32::MAX).put(&mut bytes);
-        bytes.extend_from_slice(data);
-    }
-    bytes.into()
 }
