@@ -10,14 +10,12 @@ use tokio::sync::Mutex;
 
 use super::config::RedisConfig;
 use super::packed::Packed as _;
-use super::place::Place;
+use super::place::{CONNECT, Place};
 use super::record::Terms;
 use super::script::{Arguments, Script};
 use crate::time::millis;
 use crate::{Error, ErrorKind, Result};
 
-/// How long making a connection may take.
-pub(super) const CONNECT: Duration = Duration::from_secs(2);
 /// The least and the most that is waited before a call is repeated.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(250));
 

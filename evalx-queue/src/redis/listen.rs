@@ -16,7 +16,8 @@ use redis::streams::StreamReadReply;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use super::link::{CONNECT, Link};
+use super::link::Link;
+use super::place::CONNECT;
 use super::reply::Reader;
 use super::script;
 use crate::time::millis;

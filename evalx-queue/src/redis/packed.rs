@@ -6,7 +6,7 @@
 //! given or makes. What may be large is a `double`, as all numbers of Lua are: those
 //! are copied, where others are put together byte by byte.
 
-use crate::Result;
+use crate::{Error, ErrorKind, Result};
 
 /// A record, and the list of its fields that a script has of it.
 pub(super) trait Packed: Sized {
@@ -27,7 +27,7 @@ pub(super) trait Packed: Sized {
     /// # Errors
     /// `Internal` if no script has.
     fn unpack(mut bytes: &[u8]) -> Result<Self> {
-        Self::take(&mut bytes).filter(|_| bytes.is_empty()).ok_or_else(super::reply::nonsense)
+        Self::take(&mut bytes).filter(|_| bytes.is_empty()).ok_or_else(nonsense)
     }
 
     /// The record, for a script.
@@ -59,6 +59,14 @@ pub(super) trait Packed: Sized {
             .replace(&format!("UNPACK({list}, "), &format!("struct.unpack({format}, "))
             .replace(&format!("EMPTY({list})"), &empty.join(", "))
     }
+}
+
+/// What is told of what no script has written.
+pub(super) fn nonsense() -> Error {
+    Error::new(
+        ErrorKind::Internal,
+        "the server's answer makes no sense: somebody else writes to the queue's keys",
+    )
 }
 
 /// What a field can be.

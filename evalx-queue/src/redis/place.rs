@@ -1,19 +1,21 @@
 //! [`Place`]: where the server is, which can change.
 //!
 //! A node of a cluster says which node has a queue's slot by now; sentinels say
-//! which server is the primary. Who asked for one address is always given that.
+//! which server is the primary. Any other address is always the same.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
+use redis::io::tcp::TcpSettings;
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisError,
 };
 
 use super::config::RedisConfig;
-use super::link::CONNECT;
 use crate::{Error, Result};
-use redis::io::tcp::TcpSettings;
 
+/// How long making a connection may take.
+pub(super) const CONNECT: Duration = Duration::from_secs(2);
 /// What an address with sentinels begins with.
 const SENTINELS: &str = "redis-sentinel://";
 /// Where sentinels listen if nothing else is said.

@@ -6,23 +6,16 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use redis::Value;
 
-use super::packed::Packed as _;
+use super::packed::{Packed as _, nonsense};
 use super::record::Job;
 use crate::admission::{Scope, retry_after};
 use crate::{
-    Admission, AttemptError, BlobId, Claimed, Error, ErrorKind, Event, JobState, JobView, Lease, Priority,
-    Result, Settled, Timestamp,
+    Admission, AttemptError, BlobId, Claimed, Event, JobState, JobView, Lease, Priority, Result, Settled,
+    Timestamp,
 };
 
 /// A list that is read from its front.
 pub(super) struct Reader(std::vec::IntoIter<Value>);
-
-pub(super) fn nonsense() -> Error {
-    Error::new(
-        ErrorKind::Internal,
-        "the server's answer makes no sense: somebody else writes to the queue's keys",
-    )
-}
 
 impl Reader {
     pub(super) fn of(value: Value) -> Result<Self> {
