@@ -19,6 +19,8 @@ local function finish_as(id, state)
     else
         call('ZADD', P .. ':d:dead', till, id)
         if call('ZCARD', P .. ':d:dead') > terms[MAX_DEAD] then
+            -- It can be this very job: what is gathered of it must not come after.
+            write_gathered()
             forget({call('ZRANGE', P .. ':d:dead', 0, 0)[1]})
             write_gathered()
         end
