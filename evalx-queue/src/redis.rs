@@ -7,6 +7,7 @@ mod listen;
 mod packed;
 mod place;
 mod record;
+mod replicas;
 mod reply;
 mod request;
 mod script;
@@ -331,7 +332,7 @@ impl Queue for RedisQueue {
 
     async fn cancel(&self, id: JobId) -> Result<Cancellation> {
         let mut arguments = self.link.arguments();
-        arguments.text(&id);
+        arguments.text(&id).whether_repeated();
         let answer = reply::text(self.link.call(&script::CANCEL, arguments).await?)?;
         Ok(match answer.as_str() {
             "done" => Cancellation::Done,

@@ -58,7 +58,8 @@ pub fn cases() -> Vec<QueueCase> {
         claiming: gives_in_order, gives_no_more_than_asked, says_what_was_enqueued, wakes_who_waits,
             waits_no_longer_than_asked, gives_nothing_while_paused, puts_off_what_is_delayed,
             gives_each_job_once, a_dropped_claim_loses_nothing;
-        fairness: high_goes_first_but_low_does_not_starve, tenants_take_turns, a_tenant_has_a_cap;
+        fairness: high_goes_first_but_low_does_not_starve, tenants_take_turns, a_tenant_has_a_cap,
+            who_waits_looks_on;
         leases: a_lease_that_ran_out_is_another_s, heartbeats_renew, heartbeats_end_with_the_time_of_the_job,
             what_is_stale_changes_nothing, finishing_again_is_finishing_once, poison_is_dead_after_two_workers,
             releasing_counts_no_attempt;

@@ -18,11 +18,11 @@ impl Machine {
     /// The job of a lease that still holds, and the books; otherwise what is to be answered.
     fn held(&mut self, lease: Lease, now: u64) -> Result<(&mut Job, &mut Books), Settled> {
         match self.jobs.get_mut(&lease.id) {
-            Some(job) if job.is_gone(now) || job.token != lease.token || lease.token == 0 => {
-                Err(Settled::Stale)
-            }
+            Some(job) if job.is_gone(now) || lease.token == 0 => Err(Settled::Stale),
             Some(job) if job.settled == lease.token => Err(Settled::Applied),
-            Some(job) if job.state == JobState::Active => Ok((job, &mut self.books)),
+            Some(job) if job.token == lease.token && job.state == JobState::Active => {
+                Ok((job, &mut self.books))
+            }
             _ => Err(Settled::Stale),
         }
     }

@@ -45,6 +45,9 @@ struct Level {
 pub(super) struct Lanes {
     levels: [Level; 3],
     turn: u64,
+    /// Whether a claim gave up before it had seen all, after so many tenants at
+    /// their cap or so many jobs that had expired.
+    pub(super) gave_up: bool,
 }
 
 impl Lanes {
@@ -86,7 +89,11 @@ impl Lanes {
             let pop = |level: usize| self.levels[level].pop(level, tenants, cap, &mut passes[level]);
             match order.into_iter().find_map(pop) {
                 Some(id) => picked.push(id),
-                None => break,
+                None => {
+                    let is_cut = |(level, passes): (&Level, usize)| passes == 0 && level.ring.len() > SCAN;
+                    self.gave_up = self.levels.iter().zip(passes).any(is_cut);
+                    break;
+                }
             }
         }
         picked

@@ -21,6 +21,9 @@ use crate::{
 /// The most jobs of one claim, and of one round of tidying.
 pub(crate) const MOST_AT_ONCE: usize = 100;
 
+/// How long after it gave up a claim is to look on, in milliseconds.
+const LOOK_ON: u64 = 50;
+
 /// The whole queue.
 #[derive(Debug)]
 pub(super) struct Machine {
@@ -135,6 +138,7 @@ impl Machine {
         self.promote(now);
         self.reap(now);
         let most = most.min(MOST_AT_ONCE);
+        self.books.lanes.gave_up = false;
         if self.books.paused {
             return Vec::new();
         }
@@ -169,6 +173,7 @@ impl Machine {
                 claimed.push(job.claimed(id, tenant, language, now, real));
             }
         }
+        self.books.lanes.gave_up |= expired >= MOST_AT_ONCE;
         claimed
     }
 
@@ -227,8 +232,12 @@ impl Machine {
         }
     }
 
-    /// How long until something happens by itself: a job is due, or a lease runs out.
+    /// How long until something happens by itself: a job is due, or a lease runs
+    /// out; or until a claim that gave up is to look on.
     pub(super) fn next_change(&self, now: u64) -> Option<u64> {
+        if self.books.lanes.gave_up {
+            return Some(LOOK_ON);
+        }
         let next = [self.books.delayed.first(), self.books.leases.first()];
         next.into_iter().flatten().map(|(at, _)| at.saturating_sub(now)).min()
     }

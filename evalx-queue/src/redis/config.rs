@@ -13,8 +13,9 @@ pub struct RedisConfig {
     /// `redis://[user:password@]host[:port][/database]`, `rediss://…` for TLS
     /// (feature `tls`), `unix:///path`, or
     /// `redis-sentinel://[user:password@]host[:port][,host[:port]…][/database]?master=name`
-    /// for the server that sentinels call the primary of this name. Of a cluster
-    /// any node will do: it says which one has the queue.
+    /// for the server that sentinels call the primary of this name (the password
+    /// is the server's: the sentinels are asked without one). Of a cluster any
+    /// node will do: it says which one has the queue.
     pub url: String,
     /// The queue's name: queues of different names on one server are apart.
     pub name: String,
@@ -26,8 +27,9 @@ pub struct RedisConfig {
     pub require_durability: Option<Durability>,
     /// How many replicas must have what was enqueued before it counts as
     /// accepted; 0. While there are fewer, enqueueing is repeated for as long as
-    /// `patience` says, and then refused. It takes a connection of its own, and
-    /// one round to the replicas for each call.
+    /// `patience` says, and fails then: the job may be there all the same, and
+    /// is to be submitted again with the same id. It takes a connection of its
+    /// own, on which one call after the other waits for the replicas.
     pub replicas: u32,
     /// How long one answer may take; 3 s.
     pub response_timeout: Duration,
@@ -112,9 +114,15 @@ impl RedisConfig {
 
     /// The server, without what is secret.
     pub(super) fn server(&self) -> String {
-        match (self.url.split_once("://"), self.url.rsplit_once('@')) {
+        // A path of `unix://` can have the password behind it.
+        let url = if self.url.starts_with("unix") {
+            self.url.split('?').next().unwrap_or_default()
+        } else {
+            &self.url
+        };
+        match (url.split_once("://"), url.rsplit_once('@')) {
             (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
-            _ => self.url.clone(),
+            _ => url.to_owned(),
         }
     }
 }
@@ -142,6 +150,7 @@ mod tests {
         let config = RedisConfig::new("redis://ada:pass@word@host:6379/1");
         assert_eq!(config.server(), "redis://host:6379/1");
         assert!(!format!("{config:?}").contains("pass"));
+        assert_eq!(RedisConfig::new("unix:///run/redis?user=ada&pass=word").server(), "unix:///run/redis");
     }
 
     #[test]

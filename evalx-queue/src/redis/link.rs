@@ -6,14 +6,15 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionAddr, RedisError, ServerErrorKind, Value};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::timeout;
 
 use super::config::RedisConfig;
 use super::packed::Packed as _;
 use super::place::{CONNECT, Place};
 use super::record::Terms;
+use super::replicas;
 use super::script::{Arguments, Script};
-use crate::time::millis;
 use crate::{Error, ErrorKind, Result};
 
 /// The least and the most that is waited before a call is repeated.
@@ -31,8 +32,10 @@ pub(super) struct Link {
     /// What each script is given first.
     terms: Bytes,
     server: String,
-    /// How many replicas must have what was written before a call is answered.
+    /// How many replicas must have what was written before a call is answered;
+    /// and whose turn it is to wait for them.
     replicas: u32,
+    turn: Mutex<()>,
     response_timeout: Duration,
     patience: Duration,
 }
@@ -61,6 +64,7 @@ impl Link {
             terms: Terms::from(&config.queue).pack(),
             server: config.server(),
             replicas: 0,
+            turn: Mutex::default(),
             response_timeout: config.response_timeout,
             patience: config.patience,
         })
@@ -114,24 +118,38 @@ impl Link {
         Ok((connected, self.found()))
     }
 
+    /// The connection, within this time; where replicas are waited for, when it
+    /// is nobody else's turn: the server takes one after the other.
+    async fn connected(
+        &self,
+        left: Duration,
+    ) -> Result<(ConnectionManager, u64, Option<MutexGuard<'_, ()>>), RedisError> {
+        let connected = timeout(left, async {
+            let turn = if self.replicas > 0 { Some(self.turn.lock().await) } else { None };
+            self.manager().await.map(|(manager, found)| (manager, found, turn))
+        });
+        connected.await.unwrap_or_else(|_| {
+            Err(RedisError::from((redis::ErrorKind::Io, "the server was not found, or others waited for it")))
+        })
+    }
+
     /// Changes with each connection to another server.
     pub(super) fn found(&self) -> u64 {
         self.found.load(Ordering::SeqCst)
     }
 
-    /// Acts on an error of a call by the connection of this number; whether the
-    /// call is to be repeated.
-    async fn mend(&self, error: &RedisError, found: u64) -> bool {
+    /// Acts on an error of a call by the connection of this number, if there was
+    /// one; whether the call is to be repeated.
+    async fn mend(&self, error: &RedisError, found: Option<u64>) -> bool {
         let remedy = remedy(error);
         let is_lost = matches!(remedy, Remedy::Repeat) && is_lost(error) && self.place.can_change();
-        if is_lost || matches!(remedy, Remedy::Find | Remedy::Move(_)) {
+        if found.is_some() && (is_lost || matches!(remedy, Remedy::Find | Remedy::Move(_))) {
             let mut manager = self.manager.lock().await;
             // Else another call has seen to it.
-            if self.found() == found {
-                *manager = None;
+            if manager.take_if(|_| Some(self.found()) == found).is_some() {
                 match &remedy {
                     Remedy::Move(address) => self.place.move_to(address),
-                    _ => self.place.go_back(),
+                    _ => self.place.try_other(),
                 }
             }
         }
@@ -171,12 +189,14 @@ impl Link {
         let began = Instant::now();
         let (mut pause, mut is_repeated) = (PAUSES.0, false);
         loop {
-            let (error, found) = match self.manager().await {
-                Ok((manager, found)) => match self.send_once(manager, script, make(is_repeated)).await {
+            let left = self.patience.saturating_sub(began.elapsed()).max(PAUSES.0);
+            let (error, found) = match self.connected(left).await {
+                Ok((manager, found, _turn)) => match self.send_once(manager, script, make(is_repeated)).await
+                {
                     Ok(value) => return Ok(value),
-                    Err(error) => (error, found),
+                    Err(error) => (error, Some(found)),
                 },
-                Err(error) => (error, self.found()),
+                Err(error) => (error, None),
             };
             if !self.mend(&error, found).await || began.elapsed() + pause > self.patience {
                 return Err(unavailable(&self.server, error));
@@ -206,7 +226,6 @@ impl Link {
         }
     }
 
-    /// Sends a command, and waits until the replicas have what it wrote.
     async fn send_and_wait(
         &self,
         manager: &mut ConnectionManager,
@@ -215,16 +234,9 @@ impl Link {
         if self.replicas == 0 {
             return command.query_async(manager).await;
         }
-        let mut both = redis::pipe();
-        both.add_command(command.clone());
         // Half of the time for which the answer is waited for: else it could come too late.
-        both.cmd("WAIT").arg(self.replicas).arg(millis(self.response_timeout) / 2);
-        let (value, replicas): (Value, u32) = both.query_async(manager).await?;
-        if replicas < self.replicas {
-            let detail = format!("{replicas} of {} replicas have it", self.replicas);
-            return Err(redis::make_extension_error("NOREPLICAS".to_owned(), Some(detail)));
-        }
-        Ok(value)
+        let (mark, wait) = (self.key(":mark"), self.response_timeout / 2);
+        replicas::send(manager, command, &mark, self.replicas, wait).await
     }
 
     /// Sends one plain command once.
@@ -272,7 +284,9 @@ fn evaluation(script: &Script, prefix: &str, arguments: &Arguments) -> Cmd {
 fn remedy(error: &RedisError) -> Remedy {
     match error.kind() {
         redis::ErrorKind::Server(ServerErrorKind::NoScript) => Remedy::Load,
-        redis::ErrorKind::Server(ServerErrorKind::ReadOnly) => Remedy::Find,
+        redis::ErrorKind::Server(
+            ServerErrorKind::ReadOnly | ServerErrorKind::ClusterDown | ServerErrorKind::MasterDown,
+        ) => Remedy::Find,
         redis::ErrorKind::Server(ServerErrorKind::Moved) => match error.redirect_node() {
             Some((address, _)) => Remedy::Move(address.to_owned()),
             None => Remedy::Repeat,
@@ -280,12 +294,12 @@ fn remedy(error: &RedisError) -> Remedy {
         // While a slot is moved, `ASK` names the node that has a part of it: only
         // when it has all can a script run there.
         redis::ErrorKind::Server(
-            ServerErrorKind::Ask
-            | ServerErrorKind::BusyLoading
-            | ServerErrorKind::TryAgain
-            | ServerErrorKind::ClusterDown
-            | ServerErrorKind::MasterDown,
+            ServerErrorKind::Ask | ServerErrorKind::BusyLoading | ServerErrorKind::TryAgain,
         ) => Remedy::Repeat,
+        // A primary that has become a replica, to who waits for its replicas.
+        _ if error.code() == Some("UNBLOCKED") || error.to_string().contains("replica instances") => {
+            Remedy::Find
+        }
         _ if matches!(error.code(), Some("BUSY" | "NOREPLICAS")) || is_lost(error) => Remedy::Repeat,
         _ => Remedy::None,
     }
@@ -321,8 +335,8 @@ pub(super) fn unavailable(server: &str, error: RedisError) -> Error {
             "refuses the password",
             Some("write it into the address: redis://user:password@host"),
         )
-    } else if has("NOPERM") {
-        let mend = "allow the user its keys and `+@scripting +@read +@write +@blocking`";
+    } else if ["NOPERM", "ACL failure", "can't run this command"].into_iter().any(has) {
+        let mend = "allow the user its keys and `+@scripting +@read +@write +@blocking +time +wait`";
         (ErrorKind::Unavailable, "does not permit this user to do that", Some(mend))
     } else if has("LAYOUT") {
         let mend = "empty it by that version, or give the queue of this one another name";

@@ -3,7 +3,7 @@
 //! A node of a cluster says which node has a queue's slot by now; sentinels say
 //! which server is the primary. Any other address is always the same.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::io::tcp::TcpSettings;
@@ -21,6 +21,16 @@ const SENTINELS: &str = "redis-sentinel://";
 /// Where sentinels listen if nothing else is said.
 const SENTINEL_PORT: u16 = 26379;
 
+/// What nodes of a cluster, or sentinels, have said.
+#[derive(Default)]
+struct Said {
+    /// The host and port of the node that has the queue's slot, where another
+    /// said so; or of the last primary.
+    address: Option<(String, u16)>,
+    /// Whether that could not be reached, and the configured node is tried.
+    is_doubtful: bool,
+}
+
 /// Where the server is.
 pub(super) struct Place {
     /// As it was configured: with password and database.
@@ -28,8 +38,8 @@ pub(super) struct Place {
     sentinels: Vec<Client>,
     /// What the sentinels call the primary.
     primary: String,
-    /// The host and port of the node that has the queue's slot, where another said so.
-    moved: Mutex<Option<(String, u16)>>,
+    /// What was said of where it is.
+    said: Mutex<Said>,
 }
 
 impl Place {
@@ -45,35 +55,45 @@ impl Place {
             parts.url.as_str().into_connection_info().map_err(nonsense)?.set_tcp_settings(settings);
         let open = |(host, port)| Client::open(ConnectionAddr::Tcp(host, port)).map_err(nonsense);
         let sentinels = parts.sentinels.into_iter().map(open).collect::<Result<_>>()?;
-        Ok(Self { configured, sentinels, primary: parts.primary, moved: Mutex::default() })
+        Ok(Self { configured, sentinels, primary: parts.primary, said: Mutex::default() })
     }
 
     /// Whether it can be elsewhere the next time.
     pub(super) fn can_change(&self) -> bool {
-        !self.sentinels.is_empty() || self.moved().is_some()
+        !self.sentinels.is_empty() || self.said().address.is_some()
     }
 
-    /// Takes note of what a node of a cluster said: `slot host:port`, where no
-    /// host is the one that was asked.
+    /// Takes note of what a node of a cluster said: `host:port`, where no host is
+    /// the one that was asked.
     pub(super) fn move_to(&self, address: &str) {
         let Some((host, port)) = address.rsplit_once(':') else { return };
         let Ok(port) = port.parse() else { return };
-        let host = if host.is_empty() { self.host() } else { host.trim_matches(['[', ']']).to_owned() };
-        *self.moved.lock().unwrap_or_else(PoisonError::into_inner) = Some((host, port));
+        let host = if host.is_empty() { self.host() } else { without_brackets(host) };
+        *self.said() = Said { address: Some((host, port)), is_doubtful: false };
     }
 
-    /// Back to what was configured: the node that one was moved to is gone.
-    pub(super) fn go_back(&self) {
-        *self.moved.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    /// The node that was named could not be reached: the configured one is tried,
+    /// and if that can't be either, the one that was named again.
+    pub(super) fn try_other(&self) {
+        let mut said = self.said();
+        said.is_doubtful = !said.is_doubtful;
     }
 
     /// Where the server is now.
     pub(super) async fn find(&self) -> Result<ConnectionInfo, RedisError> {
-        match self.moved() {
-            Some((host, port)) => Ok(self.at(host, port)),
-            None if self.sentinels.is_empty() => Ok(self.configured.clone()),
-            None => self.ask_sentinels().await.map(|(host, port)| self.at(host, port)),
+        if !self.sentinels.is_empty() {
+            let address = self.ask_sentinels().await;
+            let mut said = self.said();
+            // While no sentinel answers, the primary is where it was.
+            let (host, port) = address.or_else(|error| said.address.clone().ok_or(error))?;
+            said.address = Some((host.clone(), port));
+            return Ok(self.at(host, port));
         }
+        let said = self.said();
+        Ok(match &said.address {
+            Some((host, port)) if !said.is_doubtful => self.at(host.clone(), *port),
+            _ => self.configured.clone(),
+        })
     }
 
     /// Those that know where the primary is, and what they call it.
@@ -103,8 +123,8 @@ impl Place {
         Err(error)
     }
 
-    fn moved(&self) -> Option<(String, u16)> {
-        self.moved.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn said(&self) -> MutexGuard<'_, Said> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn host(&self) -> String {
@@ -152,18 +172,24 @@ impl Parts {
         let (user, hosts) = rest.rsplit_once('@').unwrap_or(("", rest));
         let mut sentinels = Vec::new();
         for host in hosts.split(',') {
+            // The colons of an address in brackets are its own.
             let (host, port) = match host.rsplit_once(':') {
-                Some((host, port)) => (host, port.parse().ok()),
-                None => (host, Some(SENTINEL_PORT)),
+                Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()),
+                _ => (host, Some(SENTINEL_PORT)),
             };
             match port {
-                Some(port) if !host.is_empty() => sentinels.push((host.to_owned(), port)),
+                Some(port) if !host.is_empty() => sentinels.push((without_brackets(host), port)),
                 _ => return wrong("has a host without a name, or with a port that is no number"),
             }
         }
         let at = if user.is_empty() { "" } else { "@" };
         Ok(Self { url: format!("redis://{user}{at}host/{database}"), sentinels, primary: primary.to_owned() })
     }
+}
+
+/// The host of an address of IPv6, which stands in brackets; any other as it is.
+fn without_brackets(host: &str) -> String {
+    host.trim_start_matches('[').trim_end_matches(']').to_owned()
 }
 
 const MEND: &str = "write it as redis-sentinel://host1:26379,host2:26379/0?master=name";
@@ -184,9 +210,12 @@ mod tests {
 
     #[test]
     fn an_address_names_sentinels_and_what_they_know() {
-        let place = place("redis-sentinel://ada:pass@a:1,b/3?master=judge").unwrap();
+        let place = place("redis-sentinel://ada:pass@a:1,b,[::1],[::2]:5/3?master=judge").unwrap();
         let at = |client: &Client| client.get_connection_info().addr().to_string();
-        assert_eq!(place.sentinels.iter().map(at).collect::<Vec<_>>(), ["a:1", "b:26379"]);
+        assert_eq!(
+            place.sentinels.iter().map(at).collect::<Vec<_>>(),
+            ["a:1", "b:26379", "::1:26379", "::2:5"]
+        );
         assert_eq!(place.primary, "judge");
         assert_eq!(place.configured.redis_settings().username(), Some("ada"));
         assert_eq!(place.configured.redis_settings().db(), 3);
@@ -208,17 +237,22 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_node_that_names_another_is_followed_until_that_is_gone() {
+    #[tokio::test]
+    async fn a_node_that_names_another_is_followed_and_doubted() {
         let place = place("redis://a:1/").unwrap();
         assert!(!place.can_change());
-        for (said, host, port) in [("b:2", "b", 2), (":3", "a", 3), ("[::1]:4", "::1", 4)] {
+        let found = async || place.find().await.unwrap().addr().to_string();
+        for (said, address) in [("b:2", "b:2"), (":3", "a:3"), ("[::1]:4", "::1:4")] {
             place.move_to(said);
-            assert_eq!(place.moved(), Some((host.to_owned(), port)), "{said}");
+            assert_eq!(found().await, address, "{said}");
         }
         place.move_to("nonsense");
         assert!(place.can_change());
-        place.go_back();
-        assert!(!place.can_change());
+        for address in ["a:1", "::1:4", "a:1"] {
+            place.try_other();
+            assert_eq!(found().await, address);
+        }
+        place.move_to("c:5");
+        assert_eq!(found().await, "c:5");
     }
 }

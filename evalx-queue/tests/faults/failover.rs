@@ -118,16 +118,23 @@ async fn fail_over(by_kill: bool, must_have: u32) {
     assert_eq!(ledger.assert_all_done(&queue).await.len(), count);
 }
 
+/// What a node of a cluster calls itself.
+fn id(node: &RedisServer) -> String {
+    words(&node.ask(&["CLUSTER", "MYID"]).unwrap()).concat()
+}
+
 /// The words of an answer that is a list of texts.
 fn words(answer: &str) -> Vec<&str> {
     answer.lines().filter(|line| !line.starts_with(['*', '$', '+'])).map(str::trim).collect()
 }
 
-/// Two nodes that know each other, of which the first has all slots.
-async fn cluster_of_two() -> [RedisServer; 2] {
+/// Nodes that know each other, of which the first has all slots.
+async fn cluster<const N: usize>() -> [RedisServer; N] {
     let nodes =
-        [(); 2].map(|()| server(RedisOptions::volatile().with_arguments(["--cluster-enabled", "yes"])));
-    nodes[0].ask(&["CLUSTER", "MEET", "127.0.0.1", &nodes[1].port().to_string()]).unwrap();
+        [(); N].map(|()| server(RedisOptions::volatile().with_arguments(["--cluster-enabled", "yes"])));
+    for node in &nodes[1..] {
+        nodes[0].ask(&["CLUSTER", "MEET", "127.0.0.1", &node.port().to_string()]).unwrap();
+    }
     let slots: Vec<_> = (0..16384).map(|slot| slot.to_string()).collect();
     let mut add = vec!["CLUSTER", "ADDSLOTS"];
     add.extend(slots.iter().map(String::as_str));
@@ -135,7 +142,7 @@ async fn cluster_of_two() -> [RedisServer; 2] {
     until("the nodes know each other", PATIENCE, async || {
         nodes.iter().all(|node| {
             let info = node.ask(&["CLUSTER", "INFO"]).unwrap();
-            info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:2")
+            info.contains("cluster_state:ok") && info.contains(&format!("cluster_known_nodes:{N}"))
         })
     })
     .await;
@@ -145,15 +152,13 @@ async fn cluster_of_two() -> [RedisServer; 2] {
 /// The slot of a queue moves to another node while it is in use. While it does
 /// all wait; nobody is given an error, and nothing is lost or run twice.
 pub(crate) async fn by_moving_a_slot(_: Stage) {
-    let nodes = cluster_of_two().await;
-    let [from, to] = &nodes;
+    let [from, to] = &cluster().await;
     let queue: DynQueue = Arc::new(connect(&from.url(), "moves", patient_config()).await);
     let load = Load::start(&queue);
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let one = |node: &RedisServer, command: &[&str]| words(&node.ask(command).unwrap()).concat();
     let slot = from.ask(&["CLUSTER", "KEYSLOT", "{evalx:moves}"]).unwrap();
     let slot = slot.lines().next().unwrap().trim_start_matches(':');
-    let ids = [from, to].map(|node| one(node, &["CLUSTER", "MYID"]));
+    let ids = [from, to].map(id);
     let set = |node: &RedisServer, how: &[&str]| {
         let answer = node.ask(&[&["CLUSTER", "SETSLOT", slot], how].concat()).unwrap();
         assert!(answer.starts_with("+OK"), "{answer}");
@@ -191,4 +196,67 @@ pub(crate) async fn by_moving_a_slot(_: Stage) {
     let stats = other.stats().await.unwrap();
     assert_eq!((stats.completed, stats.done), (accepted.len() as u64, accepted.len() as u64), "{stats:?}");
     assert!(from.ask(&["DBSIZE"]).unwrap().starts_with(":0"));
+}
+
+/// Any node of a cluster leads to the one that has the queue, and to its replicas;
+/// and when that other node is gone, the connection is found again without it.
+pub(crate) async fn by_the_death_of_another_node(_: Stage) {
+    let [owner, mut seed, replica] = cluster().await;
+    replica.ask(&["CLUSTER", "REPLICATE", &id(&owner)]).unwrap();
+    until("the replica follows", PATIENCE, async || {
+        replica.ask(&["INFO", "replication"]).unwrap().contains("master_link_status:up")
+    })
+    .await;
+    let config = RedisConfig::new(seed.url()).with_patience(PATIENCE).with_replicas(1);
+    let queue: DynQueue = Arc::new(RedisQueue::connect(config).await.unwrap());
+    let load = Load::start(&queue);
+    until("jobs are accepted", PATIENCE, async || queue.stats().await.unwrap().completed > 0).await;
+    seed.kill();
+    for _ in 0..3 {
+        owner.ask(&["CLIENT", "KILL", "TYPE", "normal"]).unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    let (ledger, accepted) = load.stop(&queue).await;
+    assert_eq!(ledger.reruns(), 0);
+    assert_eq!(queue.stats().await.unwrap().completed, accepted.len() as u64);
+}
+
+/// What a replica must have is not accepted while it does not answer: not the
+/// first time, not again, and not over another connection.
+pub(crate) async fn with_a_replica_that_hangs(_: Stage) {
+    let primary = server(RedisOptions::volatile());
+    let from = primary.port().to_string();
+    let replica = server(RedisOptions::volatile().with_arguments(["--replicaof", "127.0.0.1", &from]));
+    until("the replica follows", PATIENCE, async || {
+        replica.ask(&["INFO", "replication"]).unwrap().contains("master_link_status:up")
+    })
+    .await;
+    let connect = async |patience| {
+        let config = RedisConfig::new(primary.url()).with_replicas(1).with_patience(patience);
+        RedisQueue::connect(config.with_response_timeout(Duration::from_secs(1))).await.unwrap()
+    };
+    let queue = connect(PATIENCE).await;
+    queue.enqueue(jobs(0..1)).await.unwrap();
+    replica.freeze();
+    let hasty = connect(Duration::from_millis(500)).await;
+    let hung = jobs(1..2);
+    for queue in [&hasty, &hasty, &connect(Duration::from_millis(500)).await] {
+        let error = queue.enqueue(hung.clone()).await.unwrap_err();
+        assert!(error.is_retryable() && error.chain().contains("replicas"), "{error:?}");
+    }
+    let began = Instant::now();
+    let several = futures_of_eight(&hasty).await;
+    assert!(several.iter().all(|error| error.is_retryable()), "{several:?}");
+    assert!(began.elapsed() < PATIENCE / 4, "it took {:?}", began.elapsed());
+    replica.thaw();
+    let admission = queue.enqueue(hung.clone()).await.unwrap().remove(0);
+    assert_eq!(admission.id(), Some(hung[0].id));
+}
+
+/// What eight callers are told at once.
+async fn futures_of_eight(queue: &RedisQueue) -> Vec<evalx_queue::Error> {
+    let call = async |n| queue.enqueue(jobs(n..n + 1)).await.unwrap_err();
+    let (a, b, c, d, e, f, g, h) =
+        tokio::join!(call(10), call(11), call(12), call(13), call(14), call(15), call(16), call(17));
+    vec![a, b, c, d, e, f, g, h]
 }

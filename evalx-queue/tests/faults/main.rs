@@ -95,6 +95,8 @@ fn main() -> ExitCode {
         trial("f14_lost_scripts_are_no_errors", limits::scripts),
         trial("f14_a_failover_loses_the_last_moment_at_most", failover::by_sentinel),
         trial("f14_a_queue_moves_to_another_node", failover::by_moving_a_slot),
+        trial("f14_another_node_dies", failover::by_the_death_of_another_node),
+        trial("f14_a_replica_hangs", failover::with_a_replica_that_hangs),
         trial("f15_rolling_restarts_count_no_attempt", rounds::restarts),
         trial("f16_nothing_is_left_over", rounds::soak),
         trial("an_idle_worker_is_quiet", limits::idle),

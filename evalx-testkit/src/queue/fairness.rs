@@ -55,3 +55,25 @@ pub async fn a_tenant_has_a_cap(rig: QueueRig) {
     queue.finish(&evalx_queue::WorkerId::unique(), done, 0).await.unwrap();
     assert_eq!(tenants(&claim.await.unwrap()), ["a"]);
 }
+
+/// What is behind many that can't be begun is found soon: tenants at their cap,
+/// and jobs that have expired.
+pub async fn who_waits_looks_on(rig: QueueRig) {
+    const SOON: Duration = Duration::from_secs(3);
+    let queue = rig.queue(QueueConfig::default().with_tenant_in_flight(Some(1))).await;
+    for tenant in 0..200 {
+        queue.enqueue(of(&format!("tenant {tenant}"), 2)).await.unwrap();
+    }
+    assert_eq!(rig.claim(&queue, 100).await.len(), 100);
+    assert_eq!(rig.claim(&queue, 100).await.len(), 100);
+    queue.enqueue(of("free", 1)).await.unwrap();
+    assert_eq!(tenants(&queue.claim(rig.worker(), 1, SOON).await.unwrap()), ["free"]);
+    let queue = rig.plain_queue().await;
+    let expired = |_| NewJob::new("x").with_tenant("late").with_expires_after(Duration::from_millis(1));
+    for _ in 0..4 {
+        queue.enqueue((0..100).map(expired).collect()).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    queue.enqueue(of("late", 1)).await.unwrap();
+    assert_eq!(tenants(&queue.claim(rig.worker(), 1, SOON).await.unwrap()), ["late"]);
+}

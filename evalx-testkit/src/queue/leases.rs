@@ -107,6 +107,16 @@ pub async fn finishing_again_is_finishing_once(rig: QueueRig) {
     }
     let seen = view(&queue, retried).await;
     assert_eq!((seen.state, seen.errors.len()), (JobState::Delayed, 1));
+    // Even if another has the job by now, whom it does not touch.
+    let at_once = submit(&queue, NewJob::new("w")).await;
+    let job = rig.claim_one(&queue).await;
+    let outcome = Outcome::Retry { error: "no slot".into(), after: Some(Duration::ZERO) };
+    assert_eq!(rig.settle(&queue, &job, outcome.clone()).await, Settled::Applied);
+    let again = rig.claim_one(&queue).await;
+    assert_eq!((again.id(), again.lease.token), (at_once, job.lease.token + 1));
+    assert_eq!(rig.settle(&queue, &job, outcome).await, Settled::Applied);
+    assert_eq!(view(&queue, at_once).await.state, JobState::Active);
+    assert_eq!(rig.settle(&queue, &again, Outcome::done("")).await, Settled::Applied);
     // Several in one call, some of them twice.
     queue.enqueue((0..3).map(|_| NewJob::new("z")).collect()).await.unwrap();
     let jobs = rig.claim(&queue, 3).await;
@@ -114,7 +124,7 @@ pub async fn finishing_again_is_finishing_once(rig: QueueRig) {
         jobs.iter().chain(&jobs).map(|job| Settlement::new(job.lease, Outcome::done(""))).collect();
     assert_eq!(queue.finish(rig.worker(), twice, 0).await.unwrap().settled, [Settled::Applied; 6]);
     let stats = queue.stats().await.unwrap();
-    assert_eq!((stats.active, stats.completed, stats.retries, stats.delayed), (0, 4, 1, 1));
+    assert_eq!((stats.active, stats.completed, stats.retries, stats.delayed), (0, 5, 2, 1));
 }
 
 /// A job that loses two workers is dead, whatever attempts remain.

@@ -1,9 +1,11 @@
--- Cancels a job. ARGV[2]: its id.
-open(2)
+-- Cancels a job. ARGV[2..3]: its id, whether it is repeated.
+open(2, #ARGV)
 call('DEL', NONE)
 local id = ARGV[2]
 local job = known(id)
 if not job then return 'not_found' end
+-- The answer of the call before may have been lost.
+if ARGV[3] == '1' and job[STATE] == 'cancelled' then return 'done' end
 if has_ended(job) then return 'too_late' end
 job[CANCEL] = 1
 changed[id] = true

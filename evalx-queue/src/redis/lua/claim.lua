@@ -11,6 +11,7 @@ if not held then
 end
 if held == 0 then
     if book[DUE] < 2 ^ 53 then answer[1] = math.max(0, book[DUE] - now) end
+    if gave_up then answer[1] = 50 end
     -- Those that got nothing look again within two seconds; until then they are to be woken.
     if book[AWAITED] < now + 3000 then book[AWAITED] = now + 5000 end
 end

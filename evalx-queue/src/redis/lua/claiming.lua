@@ -7,6 +7,10 @@
 -- How many tenants at their cap a claim passes over in a ring.
 local SCAN = 32
 
+-- Whether a claim gave up before it had seen all: after so many tenants at their
+-- cap, or so many jobs that had expired.
+local gave_up = false
+
 -- The front of a ring, as far as `most` jobs can lead.
 local function open_ring(level, most)
     local ring = call('LRANGE', P .. ':g:' .. level, '0', most + SCAN - 1)
@@ -25,7 +29,10 @@ local function turn(ring, level, cap)
             count('fly', tenant, 1)
             return lane
         end
-        if ring.passes == 0 then return nil end
+        if ring.passes == 0 then
+            gave_up = true
+            return nil
+        end
         ring.passes = ring.passes - 1
         ring.front = ring.front + 1
         ring.tenants[#ring.tenants + 1] = tenant
@@ -147,6 +154,7 @@ local function claim(worker, most, nonce, answer)
             end
         end
     end
+    gave_up = gave_up or expired >= 100
     if held > 0 then
         -- So that a claim whose answer was lost gets the same jobs when it is repeated.
         call('SET', P .. ':w:' .. worker, table.concat(record, '\n'), 'PX', terms[LEASE])

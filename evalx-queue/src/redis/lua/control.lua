@@ -1,5 +1,6 @@
 -- Changes what all processes do. ARGV[2..]: what, and what belongs to it.
 open()
+call('DEL', NONE)
 local what = ARGV[2]
 if what == 'pause' then book[PAUSED] = 1
 elseif what == 'resume' then book[PAUSED] = 0

@@ -3,9 +3,9 @@ local ids, answers = open(2, 2), {}
 call('DEL', NONE)
 local function release(id, token)
     local job = known(id)
-    if not job or job[TOKEN] ~= token or token == 0 then return 0 end
+    if not job or token == 0 then return 0 end
     if job[SETTLED] == token then return 1 end
-    if job[STATE] ~= 'active' then return 0 end
+    if job[TOKEN] ~= token or job[STATE] ~= 'active' then return 0 end
     job[SETTLED], job[ATTEMPT] = token, job[ATTEMPT] - 1
     take_back(id, job)
     if job[CANCEL] == 1 then

@@ -1,6 +1,7 @@
 -- Says that somebody follows a stream, so that it is written. ARGV[2..]: the
 -- stream, how long. Gives whether nobody had said so, and the id of the last entry.
 open()
+call('DEL', NONE)
 local stream, till = ARGV[2], now + tonumber(ARGV[3])
 local before
 if stream == ':ev' then
