@@ -189,7 +189,7 @@ impl Link {
         let began = Instant::now();
         let (mut pause, mut is_repeated) = (PAUSES.0, false);
         loop {
-            let left = self.patience.saturating_sub(began.elapsed()).max(PAUSES.0);
+            let left = self.patience.saturating_sub(began.elapsed()).max(PAUSES.1);
             let (error, found) = match self.connected(left).await {
                 Ok((manager, found, _turn)) => match self.send_once(manager, script, make(is_repeated)).await
                 {

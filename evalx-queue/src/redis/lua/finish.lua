@@ -1,7 +1,7 @@
 -- Settles jobs, and takes others in the same step. ARGV[2..5] as in claim, then
 -- for each settlement: id, how it ended, the result or the error, the result's
--- blobs, and the events before its end. Gives for each whether it was settled, by one digit, and then
--- the jobs as claim does.
+-- blobs, and the events before its end. Gives for each whether it was settled, by
+-- one digit, and then the jobs as claim does.
 local ids = open(6, 5)
 call('DEL', NONE)
 local worker, most, nonce = ARGV[2], tonumber(ARGV[3]), ARGV[5]
