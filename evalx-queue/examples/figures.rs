@@ -12,6 +12,7 @@
 
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a program that prints figures")]
 
+use std::net::Ipv4Addr;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,6 +23,8 @@ use evalx_queue::{
     Worker, WorkerConfig, WorkerId, handler_fn,
 };
 use evalx_testkit::{RedisOptions, RedisServer};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
@@ -29,6 +32,8 @@ use tokio::task::JoinSet;
 const JOBS: usize = 10_000;
 const BYTES: usize = 1_000;
 const WORKERS: usize = 8;
+/// Calls of which the latency is measured.
+const COUNT: usize = 1_000;
 /// Runs of each kind; the median counts.
 const RUNS: usize = 5;
 
@@ -219,12 +224,33 @@ fn redis(name: &str, options: RedisOptions) {
     enqueued.print("enqueue", floor);
     single.print("claim and finish, 1 by 1", floor);
     batched.print("claim and finish, 50 by 50", floor);
-    runtime.block_on(latency(&server));
+    runtime.block_on(async {
+        plain_latency(&server).await;
+        latency(&server).await;
+    });
+}
+
+/// At 200 a second: how long a plain `SET` of as many bytes takes, which is the
+/// floor of what follows.
+async fn plain_latency(server: &RedisServer) {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, server.port())).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    let command = format!("*3\r\n$3\r\nSET\r\n$5\r\nplain\r\n${BYTES}\r\n{}\r\n", "x".repeat(BYTES));
+    let mut times = Vec::new();
+    let mut ticks = tokio::time::interval(Duration::from_millis(5));
+    for _ in 0..COUNT {
+        ticks.tick().await;
+        let began = Instant::now();
+        stream.write_all(command.as_bytes()).await.unwrap();
+        let mut answer = [0; 5];
+        stream.read_exact(&mut answer).await.unwrap();
+        times.push(began.elapsed());
+    }
+    println!("  a plain SET at 200/s        p50 {:.2?}, p99 {:.2?}", at(&mut times, 50), at(&mut times, 99));
 }
 
 /// At 200 jobs a second: how long enqueueing takes, and how long until the handler runs.
 async fn latency(server: &RedisServer) {
-    const COUNT: usize = 1_000;
     let queue = connect(server).await;
     let begun = Arc::new(std::sync::Mutex::new(Vec::with_capacity(COUNT)));
     let handler = {
