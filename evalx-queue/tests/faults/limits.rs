@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use evalx_queue::{
-    Durability, ErrorKind, JobState, NewJob, Outcome, Queue as _, QueueConfig, QueueExt as _, RedisConfig,
-    RedisQueue, Settled, Settlement, Worker, WorkerConfig, WorkerId, handler_fn,
+    Control, Durability, ErrorKind, JobState, NewJob, Outcome, Queue as _, QueueConfig, QueueExt as _,
+    RedisConfig, RedisQueue, Settled, Settlement, Worker, WorkerConfig, WorkerId, handler_fn,
 };
 use evalx_testkit::{RedisOptions, RedisServer};
 
@@ -70,6 +70,7 @@ pub(crate) async fn memory(_: Stage) {
         RedisOptions::volatile().with_arguments(["--maxmemory", "12mb", "--maxmemory-policy", "noeviction"]);
     let server = server(options);
     let (queue, _) = queue(&server, patient_config()).await;
+    queue.control(Control::Pause).await.unwrap();
     let mut accepted = Vec::new();
     let refused = loop {
         let job = NewJob::new(vec![b'x'; 20_000]);
@@ -91,8 +92,11 @@ pub(crate) async fn memory(_: Stage) {
         (stats.ready, stats.depth_by_language["none"]),
         (accepted.len() as u64, accepted.len() as u64)
     );
-    // What it has can be claimed, renewed, finished, cancelled, put off and removed.
+    // Somebody waits, so that to resume is to wake him too.
     let worker = WorkerId::unique();
+    assert!(queue.claim(&worker, 1, Duration::ZERO).await.unwrap().is_empty());
+    queue.control(Control::Resume).await.unwrap();
+    // What it has can be claimed, renewed, finished, cancelled, put off and removed.
     let claimed = queue.claim(&worker, 5, Duration::ZERO).await.unwrap();
     let leases: Vec<_> = claimed.iter().map(|job| job.lease).collect();
     queue.heartbeat(&leases).await.unwrap();
