@@ -275,7 +275,7 @@ impl Queue for RedisQueue {
             batch.into_iter().for_each(|one| request::settlement(&mut arguments, one));
             let read = |value, sent| {
                 let mut answer = Reader::of(value)?;
-                let answers = reply::settled(&answer.bytes()?);
+                let answers = reply::settled(answer.next()?)?;
                 let claimed = reply::claimed(answer, sent)?;
                 let leases = claimed.iter().map(|job| job.lease).collect();
                 Ok(((claimed, answers), leases))
@@ -313,10 +313,7 @@ impl Queue for RedisQueue {
         for leases in leases.chunks(MOST_AT_ONCE) {
             let mut arguments = self.link.arguments();
             arguments.leases(leases);
-            for value in Reader::of(self.link.call(&script::RELEASE, arguments).await?)?.rest() {
-                let is_applied = reply::integer(&value)? == 1;
-                answers.push(if is_applied { Settled::Applied } else { Settled::Stale });
-            }
+            answers.extend(reply::settled(self.link.call(&script::RELEASE, arguments).await?)?);
         }
         Ok(answers)
     }
@@ -326,8 +323,8 @@ impl Queue for RedisQueue {
         let mut arguments = self.link.arguments();
         arguments.text(&lease.id).number(lease.token).text(&format_args!("{:016x}", fastrand::u64(..)));
         arguments.bytes(request::events(&events));
-        let is_applied = self.number(&script::EMIT, arguments).await? == 1;
-        Ok(if is_applied { Settled::Applied } else { Settled::Stale })
+        let answers = reply::settled(self.link.call(&script::EMIT, arguments).await?)?;
+        answers.first().copied().ok_or_else(packed::nonsense)
     }
 
     async fn cancel(&self, id: JobId) -> Result<Cancellation> {

@@ -25,7 +25,7 @@ impl Reader {
         }
     }
 
-    fn next(&mut self) -> Result<Value> {
+    pub(super) fn next(&mut self) -> Result<Value> {
         self.0.next().ok_or_else(nonsense)
     }
 
@@ -152,8 +152,9 @@ pub(super) fn claimed(mut answer: Reader, sent: Instant) -> Result<Vec<Claimed>>
 }
 
 /// Whether jobs were settled: a digit for each.
-pub(super) fn settled(digits: &[u8]) -> Vec<Settled> {
-    digits.iter().map(|digit| if *digit == b'1' { Settled::Applied } else { Settled::Stale }).collect()
+pub(super) fn settled(digits: Value) -> Result<Vec<Settled>> {
+    let settled = |digit| if digit == b'1' { Settled::Applied } else { Settled::Stale };
+    Ok(bytes(digits)?.into_iter().map(settled).collect())
 }
 
 pub(super) fn view(value: Value) -> Result<Option<JobView>> {

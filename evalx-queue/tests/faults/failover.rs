@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use evalx_queue::{DynQueue, NewJob, Queue as _, RedisConfig, RedisQueue, Worker, WorkerConfig};
 use evalx_testkit::{RedisOptions, RedisServer};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::ledger::{Ledger, jobs};
-use super::stage::{PATIENCE, Stage, connect, figure, patient_config, server, until, until_idle};
+use super::stage::{
+    PATIENCE, Stage, connect, figure, patient_config, server, until, until_idle, until_it_follows,
+};
 
 /// Jobs that come and go, without an error that reaches anybody.
 struct Load {
@@ -203,10 +205,7 @@ pub(crate) async fn by_moving_a_slot(_: Stage) {
 pub(crate) async fn by_the_death_of_another_node(_: Stage) {
     let [owner, mut seed, replica] = cluster().await;
     replica.ask(&["CLUSTER", "REPLICATE", &id(&owner)]).unwrap();
-    until("the replica follows", PATIENCE, async || {
-        replica.ask(&["INFO", "replication"]).unwrap().contains("master_link_status:up")
-    })
-    .await;
+    until_it_follows(&replica).await;
     let config = RedisConfig::new(seed.url()).with_patience(PATIENCE).with_replicas(1);
     let queue: DynQueue = Arc::new(RedisQueue::connect(config).await.unwrap());
     let load = Load::start(&queue);
@@ -227,13 +226,10 @@ pub(crate) async fn with_a_replica_that_hangs(_: Stage) {
     let primary = server(RedisOptions::volatile());
     let from = primary.port().to_string();
     let replica = server(RedisOptions::volatile().with_arguments(["--replicaof", "127.0.0.1", &from]));
-    until("the replica follows", PATIENCE, async || {
-        replica.ask(&["INFO", "replication"]).unwrap().contains("master_link_status:up")
-    })
-    .await;
+    until_it_follows(&replica).await;
     let connect = async |patience| {
         let config = RedisConfig::new(primary.url()).with_replicas(1).with_patience(patience);
-        RedisQueue::connect(config.with_response_timeout(Duration::from_secs(1))).await.unwrap()
+        Arc::new(RedisQueue::connect(config.with_response_timeout(Duration::from_secs(1))).await.unwrap())
     };
     let queue = connect(PATIENCE).await;
     queue.enqueue(jobs(0..1)).await.unwrap();
@@ -245,18 +241,15 @@ pub(crate) async fn with_a_replica_that_hangs(_: Stage) {
         assert!(error.is_retryable() && error.chain().contains("replicas"), "{error:?}");
     }
     let began = Instant::now();
-    let several = futures_of_eight(&hasty).await;
+    let mut several = JoinSet::new();
+    for n in 10..18 {
+        let queue = Arc::clone(&hasty);
+        several.spawn(async move { queue.enqueue(jobs(n..n + 1)).await.unwrap_err() });
+    }
+    let several = several.join_all().await;
     assert!(several.iter().all(|error| error.is_retryable()), "{several:?}");
     assert!(began.elapsed() < PATIENCE / 4, "it took {:?}", began.elapsed());
     replica.thaw();
     let admission = queue.enqueue(hung.clone()).await.unwrap().remove(0);
     assert_eq!(admission.id(), Some(hung[0].id));
-}
-
-/// What eight callers are told at once.
-async fn futures_of_eight(queue: &RedisQueue) -> Vec<evalx_queue::Error> {
-    let call = async |n| queue.enqueue(jobs(n..n + 1)).await.unwrap_err();
-    let (a, b, c, d, e, f, g, h) =
-        tokio::join!(call(10), call(11), call(12), call(13), call(14), call(15), call(16), call(17));
-    vec![a, b, c, d, e, f, g, h]
 }

@@ -10,7 +10,9 @@ use evalx_queue::{
 use evalx_testkit::{RedisOptions, RedisServer};
 
 use super::ledger::{Ledger, jobs};
-use super::stage::{PATIENCE, Stage, connect, figure, patient_config, queue, server, until, until_idle};
+use super::stage::{
+    PATIENCE, Stage, connect, figure, patient_config, queue, server, until, until_idle, until_it_follows,
+};
 
 /// Many at once, with nobody there; then workers; all due at the same instant; all retried at once.
 pub(crate) async fn bursts(stage: Stage) {
@@ -174,10 +176,7 @@ pub(crate) async fn replica(_: Stage) {
     let primary = server(RedisOptions::volatile());
     let of = primary.port().to_string();
     let replica = server(RedisOptions::volatile().with_arguments(["--replicaof", "127.0.0.1", &of]));
-    until("the replica follows", PATIENCE, || async {
-        replica.ask(&["INFO", "replication"]).is_ok_and(|text| text.contains("master_link_status:up"))
-    })
-    .await;
+    until_it_follows(&replica).await;
     let config = RedisConfig::new(replica.url()).with_patience(Duration::from_millis(300));
     let queue = RedisQueue::connect(config).await.unwrap();
     let error = queue.submit(NewJob::new("x")).await.unwrap_err();

@@ -73,6 +73,14 @@ pub(crate) async fn until<R: Future<Output = bool>>(
     }
 }
 
+/// Waits until a replica has all that its primary has.
+pub(crate) async fn until_it_follows(replica: &RedisServer) {
+    until("the replica follows", PATIENCE, async || {
+        replica.ask(&["INFO", "replication"]).unwrap().contains("master_link_status:up")
+    })
+    .await;
+}
+
 /// Waits until nothing waits and nothing runs.
 pub(crate) async fn until_idle(queue: &DynQueue, most: Duration) {
     let deadline = Instant::now() + most;

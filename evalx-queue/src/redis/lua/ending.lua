@@ -34,6 +34,15 @@ local function note_error(id, error)
     call('LTRIM', key, -16, -1)
 end
 
+-- The job of a lease that still holds; else nil, and whether it was settled by it.
+local function held(id, token)
+    local job = known(id)
+    if not job or token == 0 then return nil, false end
+    if job[SETTLED] == token then return nil, true end
+    if job[TOKEN] ~= token or job[STATE] ~= 'active' then return nil, false end
+    return job
+end
+
 -- Takes a job from its worker.
 local function take_back(id, job)
     gather('ZREM', LEASE, id)

@@ -32,10 +32,9 @@ end
 
 local function settle(at, id)
     local ending = {UNPACK(ending, ARGV[at])}
-    local job, token, kind = known(id), ending[TOKEN], ending[KIND]
-    if not job or token == 0 then return '0' end
-    if job[SETTLED] == token then return '1' end
-    if job[TOKEN] ~= token or job[STATE] ~= 'active' then return '0' end
+    local token, kind = ending[TOKEN], ending[KIND]
+    local job, was_settled = held(id, token)
+    if not job then return was_settled and '1' or '0' end
     if ARGV[at + 3] ~= '' then tell(id, job, ARGV[at + 3]) end
     job[SETTLED] = token
     take_back(id, job)

@@ -1,11 +1,10 @@
--- Hands jobs back. ARGV[2..]: id, token of each.
+-- Hands jobs back. ARGV[2..]: id, token of each. Gives for each whether that
+-- counted, by one digit.
 local ids, answers = open(2, 2), {}
 call('DEL', NONE)
 local function release(id, token)
-    local job = known(id)
-    if not job or token == 0 then return 0 end
-    if job[SETTLED] == token then return 1 end
-    if job[TOKEN] ~= token or job[STATE] ~= 'active' then return 0 end
+    local job, was_settled = held(id, token)
+    if not job then return was_settled and '1' or '0' end
     job[SETTLED], job[ATTEMPT] = token, job[ATTEMPT] - 1
     take_back(id, job)
     if job[CANCEL] == 1 then
@@ -14,10 +13,10 @@ local function release(id, token)
         note(id, now, token, 'released', '')
         return_to_lane(id, job)
     end
-    return 1
+    return '1'
 end
 for at = 1, #ids do answers[at] = release(ids[at], tonumber(ARGV[at * 2 + 1])) end
 write_gathered()
 if all_ready() > 0 then signal() end
 save()
-return answers
+return table.concat(answers)
