@@ -1,7 +1,9 @@
 //! [`RedisServer`]: a server that a test starts, tortures and throws away.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -156,12 +158,20 @@ impl RedisServer {
         ask(self.port, words).map_err(|error| format!("the server does not answer: {error}"))
     }
 
+    /// Whether it answers, and not another server that was given the same port.
+    fn is_ready(&self) -> bool {
+        let pid = format!("process_id:{}\r\n", self.child.id());
+        let ready = ask(self.port, &["PING"]).and_then(|pong| {
+            Ok(pong.contains("NOAUTH")
+                || pong.starts_with("+PONG") && ask(self.port, &["INFO", "server"])?.contains(&pid))
+        });
+        ready.unwrap_or(false)
+    }
+
     fn wait_until_ready(&mut self) -> Result<(), String> {
         let deadline = Instant::now() + START;
         loop {
-            if ask(self.port, &["PING"])
-                .is_ok_and(|answer| answer.starts_with("+PONG") || answer.contains("NOAUTH"))
-            {
+            if self.is_ready() {
                 return Ok(());
             }
             if let Ok(Some(status)) = self.child.try_wait() {
@@ -200,10 +210,21 @@ fn find() -> Result<PathBuf, String> {
     Err("there is no redis-server: apt-get install redis-server".to_owned())
 }
 
+/// A port that is still free when a server that was killed is started again:
+/// none of those that the kernel gives to connections (32768 and above by
+/// default), nor one that a node of a cluster adds (10,000 above its own).
 fn free_port() -> Result<u16, String> {
-    let listener =
-        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| format!("no port is free: {error}"))?;
-    listener.local_addr().map(|address| address.port()).map_err(|error| error.to_string())
+    const PORTS: Range<u16> = 10_240..20_240;
+    let mut last = String::new();
+    for _ in 0..50 {
+        let random = RandomState::new().hash_one(()) % u64::from(PORTS.end - PORTS.start);
+        let port = PORTS.start + u16::try_from(random).expect("a number below their count");
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            Ok(_) => return Ok(port),
+            Err(error) => last = format!("no port is free: {error}"),
+        }
+    }
+    Err(last)
 }
 
 fn spawn(program: &PathBuf, options: &RedisOptions, port: u16, folder: &TempDir) -> Result<Child, String> {
