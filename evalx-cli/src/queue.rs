@@ -26,7 +26,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     /// The address of the server: redis://[user:password@]host[:port][/database], or
-    /// redis-sentinel://host[,host][/database]?master=name.
+    /// redis-sentinel://[user:password@]host[,host][/database]?master=name.
     #[arg(long, value_name = "URL", env = "EVALX_QUEUE", hide_env_values = true)]
     redis: String,
     /// The name of the queue.

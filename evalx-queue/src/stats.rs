@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
@@ -173,6 +174,20 @@ impl Durability {
             Self::Fsync => "fsync",
             Self::Replicated => "replicated",
         }
+    }
+}
+
+impl FromStr for Durability {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let all = [Self::None, Self::EverySecond, Self::Fsync, Self::Replicated];
+        all.into_iter().find(|level| level.as_str() == text).ok_or_else(|| {
+            Error::invalid(format!(
+                "a durability is none, every_second, fsync or replicated, not {:?}",
+                text.chars().take(80).collect::<String>()
+            ))
+        })
     }
 }
 

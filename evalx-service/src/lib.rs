@@ -30,10 +30,10 @@
 //! use std::time::Duration;
 //! use evalx_core::Submission;
 //! use evalx_service::{
-//!     Couriers, Engine, EngineConfig, Job, Order, QueueConfig, Queues, Service, SubmissionDocument, Workers,
+//!     Couriers, Engine, EngineConfig, Job, Order, Queues, QueuesConfig, Service, SubmissionDocument, Workers,
 //! };
 //!
-//! let queues = Queues::open("memory", QueueConfig::default()).await?;
+//! let queues = Queues::open("memory", QueuesConfig::default()).await?;
 //! let engine = Engine::start(EngineConfig::new(NonZeroUsize::MIN)).await?;
 //! let couriers = Couriers::new(Default::default(), Default::default())?;
 //! let workers = Workers::start(&queues, &engine, couriers, 2, Duration::from_secs(20))?;
@@ -90,7 +90,7 @@ pub use engine::{Engine, EngineConfig};
 pub use evaluate::{COMPILED, Compiled, EvaluationHandler, TEST, Tested};
 pub use evalx::{Cgroup, Choice};
 pub use evalx_core::{LimitDocument, ReportDocument};
-pub use evalx_queue::QueueConfig;
+pub use evalx_queue::{Durability, QueueConfig};
 pub use evalx_webhook::{AddressPolicy, CourierConfig, Secrets};
 #[cfg(feature = "prometheus")]
 pub use exporter::Exporter;
@@ -99,7 +99,7 @@ pub use job::{Answer, Job, Notify, NotifyForm};
 #[cfg(feature = "logging")]
 pub use log::{Log, LogError};
 pub use notice::Notices;
-pub use queues::Queues;
+pub use queues::{Queues, QueuesConfig};
 pub use seats::{NoSeat, Seat, Seats, SessionRules};
 pub use service::{Order, Service};
 pub use settings::{languages_with, parse_time, sandbox_choice};

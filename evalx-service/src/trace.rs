@@ -66,8 +66,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        Couriers, DeliveryHandler, EvaluationHandler, Job, Notices, Notify, NotifyForm, Order, QueueConfig,
-        Queues, Service,
+        Couriers, DeliveryHandler, EvaluationHandler, Job, Notices, Notify, NotifyForm, Order, Queues,
+        QueuesConfig, Service,
     };
 
     const MINUTE: Duration = Duration::from_secs(60);
@@ -106,7 +106,7 @@ mod tests {
         let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(collect));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let queues = Queues::open("memory", QueueConfig::default()).await.unwrap();
+            let queues = Queues::open("memory", QueuesConfig::default()).await.unwrap();
             judge_one(&queues).await;
         });
         let spans = exporter.get_finished_spans().unwrap();

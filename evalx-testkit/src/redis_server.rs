@@ -175,7 +175,9 @@ impl RedisServer {
                 return Ok(());
             }
             if let Ok(Some(status)) = self.child.try_wait() {
-                return Err(format!("{} ended at its start: {status}", self.program.display()));
+                let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+                let why = log.lines().last().unwrap_or_default();
+                return Err(format!("{} ended at its start: {status}: {why}", self.program.display()));
             }
             if Instant::now() > deadline {
                 return Err(format!("{} did not answer in {START:?}", self.program.display()));

@@ -11,11 +11,13 @@ use crate::{Durability, Error, QueueConfig, Result};
 #[non_exhaustive]
 pub struct RedisConfig {
     /// `redis://[user:password@]host[:port][/database]`, `rediss://…` for TLS
-    /// (feature `tls`), `unix:///path`, or
-    /// `redis-sentinel://[user:password@]host[:port][,host[:port]…][/database]?master=name`
-    /// for the server that sentinels call the primary of this name (the password
-    /// is the server's: the sentinels are asked without one). Of a cluster any
-    /// node will do: it says which one has the queue.
+    /// (feature `tls`), or `unix:///path`. Of a cluster any node will do: it says
+    /// which one has the queue.
+    ///
+    /// `redis-sentinel://[user:password@]host[:port][,host[:port]…][/database]?master=name`,
+    /// or `rediss-sentinel://…`, is the server that sentinels call the primary of
+    /// this name. The password is the server's; `&sentinel_password=…` and
+    /// `&sentinel_user=…` are for the sentinels.
     pub url: String,
     /// The queue's name: queues of different names on one server are apart.
     pub name: String,
@@ -114,15 +116,12 @@ impl RedisConfig {
 
     /// The server, without what is secret.
     pub(super) fn server(&self) -> String {
-        // A path of `unix://` can have the password behind it.
-        let url = if self.url.starts_with("unix") {
-            self.url.split('?').next().unwrap_or_default()
-        } else {
-            &self.url
-        };
-        match (url.split_once("://"), url.rsplit_once('@')) {
+        let (address, query) = self.url.split_once('?').unwrap_or((&self.url, ""));
+        match (address.split_once("://"), address.rsplit_once('@')) {
+            // The at sign may be the password's, and so what is before it.
+            (Some((scheme, _)), _) if query.contains('@') => format!("{scheme}://…"),
             (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
-            _ => url.to_owned(),
+            _ => address.to_owned(),
         }
     }
 }
@@ -147,10 +146,18 @@ mod tests {
 
     #[test]
     fn secrets_are_not_printed() {
-        let config = RedisConfig::new("redis://ada:pass@word@host:6379/1");
-        assert_eq!(config.server(), "redis://host:6379/1");
-        assert!(!format!("{config:?}").contains("pass"));
-        assert_eq!(RedisConfig::new("unix:///run/redis?user=ada&pass=word").server(), "unix:///run/redis");
+        for (url, shown) in [
+            ("redis://ada:pass@word@host:6379/1", "redis://host:6379/1"),
+            ("redis://ada:pass?word@host:6379/1", "redis://…"),
+            ("unix:///run/redis?user=ada&pass=word", "unix:///run/redis"),
+            ("redis-sentinel://ada:pass@a,b?master=m&sentinel_password=word", "redis-sentinel://a,b"),
+            ("redis-sentinel://a,b?master=m&sentinel_password=pass@word", "redis-sentinel://…"),
+        ] {
+            let config = RedisConfig::new(url);
+            assert_eq!(config.server(), shown);
+            let printed = format!("{config:?}");
+            assert!(!printed.contains("pass") && !printed.contains("word"), "{printed}");
+        }
     }
 
     #[test]

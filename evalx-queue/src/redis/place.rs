@@ -16,8 +16,6 @@ use crate::{Error, Result};
 
 /// How long making a connection may take.
 pub(super) const CONNECT: Duration = Duration::from_secs(2);
-/// What an address with sentinels begins with.
-const SENTINELS: &str = "redis-sentinel://";
 /// Where sentinels listen if nothing else is said.
 const SENTINEL_PORT: u16 = 26379;
 
@@ -44,16 +42,13 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn new(config: &RedisConfig) -> Result<Self> {
-        let parts = config
-            .url
-            .strip_prefix(SENTINELS)
-            .map_or_else(|| Ok(Parts::of_one(&config.url)), Parts::of_sentinels)?;
+        let parts = Parts::of(&config.url)?;
         // Without delay: a call of several packets would wait for an acknowledgement
         // that the other side holds back.
         let settings = TcpSettings::default().set_nodelay(true);
         let configured =
-            parts.url.as_str().into_connection_info().map_err(nonsense)?.set_tcp_settings(settings);
-        let open = |(host, port)| Client::open(ConnectionAddr::Tcp(host, port)).map_err(nonsense);
+            parts.server.as_str().into_connection_info().map_err(nonsense)?.set_tcp_settings(settings);
+        let open = |url: String| Client::open(url).map_err(nonsense);
         let sentinels = parts.sentinels.into_iter().map(open).collect::<Result<_>>()?;
         Ok(Self { configured, sentinels, primary: parts.primary, said: Mutex::default() })
     }
@@ -151,48 +146,73 @@ impl Place {
 struct Parts {
     /// Of the server, as `redis` reads it; of one that sentinels know, all but
     /// where it is.
-    url: String,
-    sentinels: Vec<(String, u16)>,
+    server: String,
+    /// Of each sentinel, as `redis` reads it.
+    sentinels: Vec<String>,
     primary: String,
 }
 
 impl Parts {
-    fn of_one(url: &str) -> Self {
-        Self { url: url.to_owned(), sentinels: Vec::new(), primary: String::new() }
+    fn of(url: &str) -> Result<Self> {
+        if let Some(rest) = url.strip_prefix("redis-sentinel://") {
+            Self::of_sentinels("redis", rest)
+        } else if let Some(rest) = url.strip_prefix("rediss-sentinel://") {
+            Self::of_sentinels("rediss", rest)
+        } else {
+            Ok(Self { server: url.to_owned(), sentinels: Vec::new(), primary: String::new() })
+        }
     }
 
     /// Of `[user:password@]host[:port][,host[:port]…][/database]?master=name`.
-    fn of_sentinels(rest: &str) -> Result<Self> {
-        let wrong =
-            |what: &str| Err(Error::invalid(format!("the address of the sentinels {what}")).with_mend(MEND));
-        let Some((rest, primary)) = rest.split_once("?master=").filter(|(_, name)| !name.is_empty()) else {
-            return wrong("does not say what they call the primary");
-        };
+    fn of_sentinels(scheme: &str, rest: &str) -> Result<Self> {
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (mut primary, mut user, mut password) = ("", "", "");
+        for pair in query.split('&') {
+            match pair.split_once('=') {
+                Some(("master", name)) => primary = name,
+                Some(("sentinel_user", name)) => user = name,
+                Some(("sentinel_password", secret)) => password = secret,
+                _ => return wrong("says more than `master`, `sentinel_user` and `sentinel_password`"),
+            }
+        }
+        // No other letters can be in a name, by the sentinels' own rule.
+        let good = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        if primary.is_empty() || !primary.bytes().all(good) {
+            return wrong("does not say by `master` what they call the primary");
+        }
+        if password.is_empty() && !user.is_empty() {
+            return wrong("has a `sentinel_user` without a `sentinel_password`");
+        }
         let (rest, database) = rest.split_once('/').unwrap_or((rest, ""));
-        let (user, hosts) = rest.rsplit_once('@').unwrap_or(("", rest));
+        let (login, hosts) = rest.rsplit_once('@').unwrap_or(("", rest));
+        let at = if login.is_empty() { "" } else { "@" };
+        let server = format!("{scheme}://{login}{at}host/{database}");
+        let login = if password.is_empty() { String::new() } else { format!("{user}:{password}@") };
         let mut sentinels = Vec::new();
         for host in hosts.split(',') {
             // The colons of an address in brackets are its own.
-            let (host, port) = match host.rsplit_once(':') {
-                Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()),
-                _ => (host, Some(SENTINEL_PORT)),
+            let port = match host.rsplit_once(':') {
+                Some((_, port)) if !port.ends_with(']') => String::new(),
+                _ => format!(":{SENTINEL_PORT}"),
             };
-            match port {
-                Some(port) if !host.is_empty() => sentinels.push((without_brackets(host), port)),
-                _ => return wrong("has a host without a name, or with a port that is no number"),
+            if host.is_empty() || host.starts_with(':') {
+                return wrong("has a host without a name");
             }
+            sentinels.push(format!("{scheme}://{login}{host}{port}"));
         }
-        let at = if user.is_empty() { "" } else { "@" };
-        Ok(Self { url: format!("redis://{user}{at}host/{database}"), sentinels, primary: primary.to_owned() })
+        Ok(Self { server, sentinels, primary: primary.to_owned() })
     }
+}
+
+fn wrong<T>(what: &str) -> Result<T> {
+    Err(Error::invalid(format!("the address of the sentinels {what}"))
+        .with_mend("write it as redis-sentinel://host1:26379,host2:26379/0?master=name"))
 }
 
 /// The host of an address of IPv6, which stands in brackets; any other as it is.
 fn without_brackets(host: &str) -> String {
     host.trim_start_matches('[').trim_end_matches(']').to_owned()
 }
-
-const MEND: &str = "write it as redis-sentinel://host1:26379,host2:26379/0?master=name";
 
 fn nonsense(error: RedisError) -> Error {
     Error::invalid("the address of the server makes no sense")
@@ -223,6 +243,26 @@ mod tests {
     }
 
     #[test]
+    fn sentinels_have_passwords_of_their_own() {
+        let place =
+            place("redis-sentinel://:server@a?sentinel_password=p%40ss&master=judge&sentinel_user=eve")
+                .unwrap();
+        let sentinel = place.sentinels[0].get_connection_info().redis_settings();
+        assert_eq!((sentinel.username(), sentinel.password()), (Some("eve"), Some("p@ss")));
+        let server = place.configured.redis_settings();
+        assert_eq!((server.username(), server.password()), (None, Some("server")));
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn sentinels_and_the_server_are_asked_by_tls() {
+        let place = place("rediss-sentinel://a,b/?master=judge").unwrap();
+        let is_secret = |address: &ConnectionAddr| matches!(address, ConnectionAddr::TcpTls { .. });
+        assert!(place.sentinels.iter().all(|client| is_secret(client.get_connection_info().addr())));
+        assert!(is_secret(place.at("c".to_owned(), 7).addr()));
+    }
+
+    #[test]
     fn an_address_that_makes_no_sense_is_refused() {
         for url in [
             "http://a",
@@ -232,6 +272,10 @@ mod tests {
             "redis-sentinel://a:x?master=m",
             "redis-sentinel://a,,b?master=m",
             "redis-sentinel://a/x?master=m",
+            "redis-sentinel://a?master=m&db=1",
+            "redis-sentinel://a?master=m&sentinel_user=eve",
+            "redis-sentinel://a?master=m%20n",
+            "redis-sentinel://:1?master=m",
         ] {
             assert!(place(url).is_err(), "{url}");
         }

@@ -124,6 +124,41 @@ async fn fail_over(by_kill: bool, must_have: u32) {
     assert_eq!(ledger.assert_all_done(&queue).await.len(), count);
 }
 
+/// Sentinels and servers are logged in to, each with a password of its own.
+pub(crate) async fn by_sentinel_with_passwords(_: Stage) {
+    let judge = ["--user", "judge", "on", ">server%", "~*", "&*", "+@all"];
+    let mut primary = server(RedisOptions::volatile().with_arguments(judge));
+    let from = primary.port().to_string();
+    let replica =
+        RedisOptions::volatile().with_arguments(judge).with_arguments(["--replicaof", "127.0.0.1", &from]);
+    let replica = server(replica);
+    let sentinel = RedisOptions::sentinel("judge", primary.port());
+    let sentinel = server(sentinel.with_arguments(["--user", "watcher", "on", ">sentinel%", "&*", "+@all"]));
+    until("the sentinel knows the replica", PATIENCE, async || {
+        let known = sentinel.ask(&["SENTINEL", "REPLICAS", "judge"]).unwrap();
+        known.contains(&replica.port().to_string())
+    })
+    .await;
+    let connect = async |server: &str, watcher: &str| {
+        let hosts = format!("redis-sentinel://judge:{server}@127.0.0.1:{}/?master=judge", sentinel.port());
+        let config = RedisConfig::new(format!("{hosts}&sentinel_user=watcher&sentinel_password={watcher}"));
+        RedisQueue::connect(config.with_patience(PATIENCE)).await
+    };
+    for (server, watcher) in [("server%25", "wrong"), ("wrong", "sentinel%25")] {
+        let began = Instant::now();
+        let error = connect(server, watcher).await.unwrap_err();
+        assert!(began.elapsed() < PATIENCE / 2, "a wrong password is not tried again and again");
+        assert!(error.chain().contains("password"), "{}", error.chain());
+    }
+    let queue: DynQueue = Arc::new(connect("server%25", "sentinel%25").await.unwrap());
+    queue.enqueue(jobs(0..1)).await.unwrap();
+    until_it_follows(&replica).await;
+    primary.kill();
+    // Only the replica is left, and is found by asking the sentinel again.
+    queue.enqueue(jobs(1..2)).await.unwrap();
+    assert!(replica.ask(&["ROLE"]).unwrap().contains("master"));
+}
+
 /// What a node of a cluster calls itself.
 fn id(node: &RedisServer) -> String {
     words(&node.ask(&["CLUSTER", "MYID"]).unwrap()).concat()

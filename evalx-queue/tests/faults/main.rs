@@ -94,6 +94,7 @@ fn main() -> ExitCode {
         trial("f13_too_little_durability_is_refused", limits::durability),
         trial("f14_lost_scripts_are_no_errors", limits::scripts),
         trial("f14_a_failover_loses_the_last_moment_at_most", failover::by_sentinel),
+        trial("f14_sentinels_have_passwords", failover::by_sentinel_with_passwords),
         trial("f14_a_queue_moves_to_another_node", failover::by_moving_a_slot),
         trial("f14_another_node_dies", failover::by_the_death_of_another_node),
         trial("f14_a_replica_hangs", failover::with_a_replica_that_hangs),

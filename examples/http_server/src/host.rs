@@ -13,10 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evalx_core::Languages;
-use evalx_queue::{Durability, QueueConfig};
 use evalx_service::{
-    Couriers, Engine, EngineConfig, Exporter, Queues, Seats, Service, SessionRules, Workers, languages_with,
-    sandbox_choice,
+    Couriers, Durability, Engine, EngineConfig, Exporter, QueueConfig, Queues, QueuesConfig, Seats, Service,
+    SessionRules, Workers, languages_with, sandbox_choice,
 };
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -27,7 +26,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::access::Access;
 use crate::app::{App, EngineSlot, Shared, router};
 use crate::judge0;
-use crate::settings::{Sessions, Settings};
+use crate::settings::{Queueing, Sessions, Settings};
 
 /// How long connections may take to end once nothing more will come of them.
 const LAST_WORDS: Duration = Duration::from_secs(3);
@@ -47,8 +46,9 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
         tracing::warn!(name, "a variable of judge0.conf has no effect here");
     }
     let exporter = Exporter::install()?;
-    let queues =
-        Queues::open(&settings.queue, queue_config(&settings)).await.map_err(|error| error.chain())?;
+    let queues = Queues::open(&settings.queue, queues_config(&settings.queueing))
+        .await
+        .map_err(|error| error.chain())?;
     let service = Service::new(queues.clone());
     let couriers = Couriers::from_settings(
         settings.webhooks.webhook_secret.as_deref(),
@@ -178,12 +178,16 @@ fn processors() -> Option<NonZeroUsize> {
     Some(std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN))
 }
 
-fn queue_config(settings: &Settings) -> QueueConfig {
-    QueueConfig::default()
-        .with_max_depth(settings.queueing.queue_limit)
-        .with_tenant_depth(settings.queueing.tenant_limit)
-        .with_result_ttl(settings.queueing.result_ttl)
-        .with_idempotency_ttl(settings.queueing.result_ttl)
+fn queues_config(settings: &Queueing) -> QueuesConfig {
+    let queue = QueueConfig::default()
+        .with_max_depth(settings.queue_limit)
+        .with_tenant_depth(settings.tenant_limit)
+        .with_result_ttl(settings.result_ttl)
+        .with_idempotency_ttl(settings.result_ttl);
+    QueuesConfig::default()
+        .with_queue(queue)
+        .with_durability(settings.queue_durability)
+        .with_replicas(settings.queue_replicas)
 }
 
 fn seats(settings: &Sessions) -> Seats {

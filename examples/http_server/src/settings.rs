@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
 use evalx_core::ByteSize;
-use evalx_service::parse_time;
+use evalx_service::{Durability, parse_time};
 
 use crate::judge0::{self, Judge0};
 
@@ -127,6 +127,13 @@ pub(crate) struct Queueing {
     /// Submissions of one auth token that may wait; as many as of all, if not given.
     #[arg(long, env = "EVALX_TENANT_LIMIT", value_name = "COUNT")]
     pub(crate) tenant_limit: Option<u64>,
+    /// What an accepted submission must survive, or the server does not start: none, every_second,
+    /// fsync or replicated.
+    #[arg(long, env = "EVALX_QUEUE_DURABILITY", value_name = "LEVEL", default_value = "none")]
+    pub(crate) queue_durability: Durability,
+    /// Replicas of the Redis server that must have a submission before it is accepted.
+    #[arg(long, env = "EVALX_QUEUE_REPLICAS", value_name = "COUNT", default_value = "0")]
+    pub(crate) queue_replicas: u32,
     /// How long results are kept.
     #[arg(long, env = "EVALX_RESULT_TTL", value_name = "TIME", value_parser = parse_time, default_value = "24h")]
     pub(crate) result_ttl: Duration,

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
 use evalx_service::{
-    Couriers, Engine, EngineConfig, Exporter, Log, QueueConfig, Queues, Workers, languages_with, parse_time,
-    sandbox_choice,
+    Couriers, Durability, Engine, EngineConfig, Exporter, Log, Queues, QueuesConfig, Workers, languages_with,
+    parse_time, sandbox_choice,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -32,6 +32,13 @@ struct Settings {
     /// Where submissions wait: the URL of a Redis server.
     #[arg(long, env = "EVALX_QUEUE", value_name = "URL", hide_env_values = true)]
     queue: String,
+    /// What an accepted delivery must survive, or the worker does not start: none, every_second,
+    /// fsync or replicated.
+    #[arg(long, env = "EVALX_QUEUE_DURABILITY", value_name = "LEVEL", default_value = "none")]
+    queue_durability: Durability,
+    /// Replicas of the Redis server that must have a delivery before it is accepted.
+    #[arg(long, env = "EVALX_QUEUE_REPLICAS", value_name = "COUNT", default_value = "0")]
+    queue_replicas: u32,
     /// What programs run in: native, isolate, docker, several with commas, or auto; if not given, what
     /// EVALX_SANDBOX says.
     #[arg(long, value_name = "NAMES")]
@@ -104,8 +111,10 @@ async fn run(settings: Settings) -> Result<(), Failure> {
         .with_sandbox(sandbox_choice(settings.sandbox.as_deref())?)
         .with_cgroup(settings.cgroup.parse()?)
         .with_languages(languages_with(settings.languages.as_deref())?);
-    let queues =
-        Queues::open(&settings.queue, QueueConfig::default()).await.map_err(|error| error.chain())?;
+    let queues = QueuesConfig::default()
+        .with_durability(settings.queue_durability)
+        .with_replicas(settings.queue_replicas);
+    let queues = Queues::open(&settings.queue, queues).await.map_err(|error| error.chain())?;
     let health = Health::new(Exporter::install()?, queues.clone());
     let _watched = match settings.metrics_addr {
         Some(address) => Some(health.serve(address).await?),

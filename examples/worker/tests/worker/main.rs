@@ -48,6 +48,7 @@ fn main() -> ExitCode {
         plain("help_names_every_setting", starting::help_names_every_setting),
         plain("what_is_wrong_is_named", starting::what_is_wrong_is_named),
         plain("an_absent_redis_is_named", starting::an_absent_redis_is_named),
+        with_redis("a_redis_that_promises_less_is_refused", starting::a_redis_that_promises_less_is_refused),
         with_redis("nothing_secret_is_logged", starting::nothing_secret_is_logged),
         with_redis("a_stopped_worker_hands_back", dying::a_stopped_worker_hands_back),
         with_redis("workers_outlive_redis", dying::workers_outlive_redis),

@@ -27,6 +27,7 @@ pub(crate) fn what_is_wrong_is_named() {
         (vec!["--queue=amqp://user:hush@host/"], "amqp"),
         (vec!["--queue=redis://127.0.0.1/", "--workers=0"], "--workers"),
         (vec!["--queue=redis://127.0.0.1/", "--drain=soon"], "500ms"),
+        (vec!["--queue=redis://127.0.0.1/", "--queue-durability=good"], "every_second"),
         (vec!["--queue=redis://127.0.0.1:1/", "--webhook-secret=hush"], "whsec_"),
         (vec!["--queue=redis://127.0.0.1:1/", "--languages=/nothing.toml"], "/nothing.toml"),
     ] {
@@ -35,6 +36,13 @@ pub(crate) fn what_is_wrong_is_named() {
         assert!(!output.status.success() && said.contains(part), "{arguments:?}: {said}");
         assert!(!said.contains("hush"), "{arguments:?}: {said}");
     }
+}
+
+pub(crate) fn a_redis_that_promises_less_is_refused(redis: &mut RedisServer) -> Result<(), String> {
+    let output = run(&[&format!("--queue={}", redis.url()), "--queue-durability=fsync"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && said.contains("appendfsync always"), "{said}");
+    Ok(())
 }
 
 pub(crate) fn an_absent_redis_is_named() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use evalx_core::Submission;
 use evalx_queue::JobId;
 use evalx_service::{
-    Job, Notify, NotifyForm, Order, QueueConfig, Queues, Service, Status, SubmissionDocument,
+    Job, Notify, NotifyForm, Order, Queues, QueuesConfig, Service, Status, SubmissionDocument,
 };
 use tokio::runtime::Runtime;
 
@@ -20,7 +20,7 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn new(url: &str) -> Self {
         let runtime = Runtime::new().unwrap();
-        let queues = runtime.block_on(Queues::open(url, QueueConfig::default())).unwrap();
+        let queues = runtime.block_on(Queues::open(url, QueuesConfig::default())).unwrap();
         Self { runtime, service: Service::new(queues) }
     }
 
