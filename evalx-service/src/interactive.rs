@@ -260,7 +260,9 @@ impl Sitting {
             stderr: Tail::default(),
         };
         let watch = Watch { seat: &seat, told, control, activity };
-        let ran = watch.over(session.as_mut(), program.step.with_stdio(stdio), &mut line).await;
+        // Who reads is not to wait until a buffer is full.
+        let step = program.step.with_stdio(stdio).with_variable("PYTHONUNBUFFERED", "1");
+        let ran = watch.over(session.as_mut(), step, &mut line).await;
         let closed = session.close().await;
         let (report, reason) = ran?;
         closed?;

@@ -36,14 +36,14 @@ pub fn parse_time(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * seconds).map_err(|_| refuse())
 }
 
-/// Which backends are wanted: those that are given, or else what the
-/// environment says, by [`Choice::from_environment`].
+/// Which backends are wanted: those that are given, or else, also where an
+/// empty text is, what the environment says, by [`Choice::from_environment`].
 ///
 /// # Errors
 ///
 /// What means nothing, and what is allowed.
 pub fn sandbox_choice(given: Option<&str>) -> Result<Choice, String> {
-    let choice = given.map_or_else(Choice::from_environment, str::parse);
+    let choice = given.filter(|names| !names.is_empty()).map_or_else(Choice::from_environment, str::parse);
     choice.map_err(|error| error.chain())
 }
 

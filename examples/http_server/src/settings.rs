@@ -18,7 +18,14 @@ use crate::judge0::{self, Judge0};
 /// Without any setting it needs nothing else: programs run in a sandbox of
 /// this machine, and the queue is in memory.
 #[derive(Debug, Parser)]
-#[command(name = "http_server", version, args_override_self = true)]
+#[command(
+    name = "http_server",
+    version,
+    args_override_self = true,
+    after_help = "\
+EVALX_LOG says how much is logged: error, warn, info (as it comes), debug, or evalx_queue=debug.
+SIGTERM: takes no more, lets run what runs for EVALX_DRAIN, and tells who waits."
+)]
 pub(crate) struct Settings {
     /// A TOML file with the long names of these options as keys.
     #[arg(long, env = "EVALX_CONFIG", value_name = "FILE")]
@@ -27,7 +34,7 @@ pub(crate) struct Settings {
     #[arg(long, env = "EVALX_ADDR", value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
     pub(crate) addr: SocketAddr,
     /// What programs run in: native, isolate, docker, several with commas, or auto.
-    #[arg(long, value_name = "NAMES")]
+    #[arg(long, env = "EVALX_SANDBOX", value_name = "NAMES")]
     pub(crate) sandbox: Option<String>,
     /// The control group of the native sandbox: auto, adopt, or the path of a delegated one.
     #[arg(long, env = "EVALX_CGROUP", value_name = "GROUP", default_value = "auto")]
@@ -194,7 +201,7 @@ impl Settings {
         let arguments: Vec<OsString> = std::env::args_os().collect();
         let first = Self::try_parse_from(&arguments)?;
         let wrong = |why| Self::command().error(clap::error::ErrorKind::InvalidValue, why);
-        let is_set = |name: &str| std::env::var_os(name).is_some();
+        let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let from_file = match &first.config {
             Some(file) => arguments_of(file, is_set).map_err(wrong)?,
             None => Vec::new(),
@@ -267,8 +274,11 @@ mod tests {
 
     #[test]
     fn a_file_gives_what_neither_command_line_nor_environment_says() {
-        let file = file("queue_limit = 7\nauth-tokens = [\"a\", \"b\"]\nmax_cpu = \"3s\"\n");
-        let arguments = arguments_of(file.path(), |name| name == "EVALX_MAX_CPU").unwrap();
+        let file =
+            file("queue_limit = 7\nauth-tokens = [\"a\", \"b\"]\nmax_cpu = \"3s\"\nsandbox = \"isolate\"\n");
+        let is_set = |name: &str| ["EVALX_MAX_CPU", "EVALX_SANDBOX"].contains(&name);
+        let arguments = arguments_of(file.path(), is_set).unwrap();
+        assert!(!arguments.iter().any(|argument| argument == "--sandbox=isolate"), "{arguments:?}");
         let settings = Settings::try_parse_from(
             std::iter::once("x".into()).chain(arguments).chain(["--queue-limit=9".into()]),
         );

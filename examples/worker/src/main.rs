@@ -39,9 +39,8 @@ struct Settings {
     /// Replicas of the Redis server that must have a delivery before it is accepted.
     #[arg(long, env = "EVALX_QUEUE_REPLICAS", value_name = "COUNT", default_value = "0")]
     queue_replicas: u32,
-    /// What programs run in: native, isolate, docker, several with commas, or auto; if not given, what
-    /// EVALX_SANDBOX says.
-    #[arg(long, value_name = "NAMES")]
+    /// What programs run in: native, isolate, docker, several with commas, or auto.
+    #[arg(long, env = "EVALX_SANDBOX", value_name = "NAMES")]
     sandbox: Option<String>,
     /// The control group of the native sandbox: auto, adopt, or the path of a delegated one.
     #[arg(long, env = "EVALX_CGROUP", value_name = "GROUP", default_value = "auto")]

@@ -36,7 +36,7 @@ fn is_running(word: &str) -> bool {
 }
 
 pub(crate) fn a_program_is_talked_to(server: &Server) {
-    let source = "import sys\nname = input('who? ')\nprint('hello', name, flush=True)\n\
+    let source = "import sys\nname = input('who? ')\nprint('hello', name)\n\
                   print('oh', file=sys.stderr)\nread = sys.stdin.buffer.read()\n\
                   sys.stdout.buffer.write(b'\\xff' + read)\nsys.exit(len(read))";
     let mut talk = Talk::start(server.address, &[], python(source));
