@@ -95,16 +95,18 @@ pub trait QueueExt: Queue {
     /// `Unavailable`.
     fn requeue_all_dead(&self) -> impl Future<Output = Result<u64>> + Send {
         async move {
-            let (mut requeued, mut at_first) = (0, None);
+            let (mut requeued, mut left) = (0, None);
             loop {
                 let page = self.list(&ListQuery::new(JobState::Dead).with_limit(ListQuery::MOST)).await?;
                 let ids: Vec<_> = page.jobs.iter().map(|job| job.id).collect();
-                let now = self.requeue(&ids).await?;
-                requeued += now;
+                let left = left.get_or_insert(page.total);
                 // Those that die again meanwhile are not sent round for ever.
-                if now == 0 || requeued >= *at_first.get_or_insert(page.total) {
+                if ids.is_empty() || *left == 0 {
                     return Ok(requeued);
                 }
+                // What it counts is less if its answer was lost and it was repeated.
+                requeued += self.requeue(&ids).await?;
+                *left = left.saturating_sub(ids.len() as u64);
             }
         }
     }
@@ -119,15 +121,16 @@ pub trait QueueExt: Queue {
                 let message = format!("only done, dead and cancelled jobs can be purged, not {state} ones");
                 return Err(Error::invalid(message));
             }
-            let mut purged = 0;
+            let (mut purged, mut left) = (0, None);
             loop {
                 let page = self.list(&ListQuery::new(state).with_limit(ListQuery::MOST)).await?;
                 let ids: Vec<_> = page.jobs.iter().map(|job| job.id).collect();
-                let now = self.remove(&ids).await?;
-                purged += now;
-                if now == 0 {
+                let left = left.get_or_insert(page.total);
+                if ids.is_empty() || *left == 0 {
                     return Ok(purged);
                 }
+                purged += self.remove(&ids).await?;
+                *left = left.saturating_sub(ids.len() as u64);
             }
         }
     }

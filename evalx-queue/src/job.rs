@@ -107,7 +107,7 @@ pub struct NewJob {
     pub result_ttl: Option<Duration>,
     /// Who follows it: the `traceparent` of whoever enqueued it.
     pub trace: Option<String>,
-    /// The blobs that it needs: kept while it waits or runs, and as long as its result.
+    /// The blobs that it needs: kept as long as the queue knows the job.
     pub blobs: Vec<BlobId>,
     pub(crate) idempotency: Option<Idempotency>,
 }

@@ -20,6 +20,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use redis::Value;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -85,6 +86,8 @@ pub struct RedisQueue {
     link: Arc<Link>,
     /// For what is enqueued: the same, unless replicas are waited for.
     accepting: Arc<Link>,
+    /// For what is so large that it would hold up all others, heartbeats too.
+    hauling: Link,
     waiting: Arc<Waiting>,
     changes: Arc<Watchers>,
     cancellations: Arc<Watchers>,
@@ -120,11 +123,13 @@ impl RedisQueue {
             accepting = Arc::new(Link::new(&config)?.with_replicas(config.replicas));
             listeners.spawn(listen::follow_primary(Arc::clone(&accepting)));
         }
+        let hauling = Link::new(&config)?.for_blobs(config.queue.max_blob);
         Ok(Self {
             config,
             durability,
             link,
             accepting,
+            hauling,
             waiting,
             changes,
             cancellations,
@@ -150,7 +155,7 @@ impl RedisQueue {
         arguments
             .text(worker)
             .number(most.min(MOST_AT_ONCE) as u64)
-            .whether_repeated()
+            .connection()
             .text(&format_args!("{:016x}", fastrand::u64(..)));
         arguments
     }
@@ -172,16 +177,14 @@ impl RedisQueue {
         tokio::spawn(async move {
             let sent = std::time::Instant::now();
             let answer = link.call(script, arguments).await.and_then(|value| read(value, sent));
-            let leases = answer.as_ref().map(|(_, leases)| leases.clone()).unwrap_or_default();
-            if sender.send(answer.map(|(answer, _)| answer)).is_err() && !leases.is_empty() {
-                let mut release = link.arguments();
-                release.leases(&leases);
-                if let Err(error) = link.call(&script::RELEASE, release).await {
-                    tracing::warn!("jobs that nobody waits for could not be handed back: {}", error.chain());
-                }
-            }
+            // Whether nobody waits any more, or nobody looks at what was sent: it is dropped.
+            let runtime = Handle::current();
+            let _ = sender.send(answer.map(|(answer, leases)| (answer, Unclaimed { link, leases, runtime })));
         });
-        receiver.await.map_err(|_| Error::new(ErrorKind::Internal, "the call of a script was aborted"))?
+        let aborted = |_| Error::new(ErrorKind::Internal, "the call of a script was aborted");
+        let (answer, mut unclaimed) = receiver.await.map_err(aborted)??;
+        unclaimed.leases.clear();
+        Ok(answer)
     }
 
     async fn claim_now(&self, worker: &WorkerId, most: usize) -> Result<(Vec<Claimed>, Option<u64>)> {
@@ -202,6 +205,29 @@ impl RedisQueue {
     }
 }
 
+/// Jobs that are handed back unless somebody takes them.
+struct Unclaimed {
+    link: Arc<Link>,
+    leases: Vec<Lease>,
+    /// Whoever drops them may be outside of it.
+    runtime: Handle,
+}
+
+impl Drop for Unclaimed {
+    fn drop(&mut self) {
+        if self.leases.is_empty() {
+            return;
+        }
+        let (link, mut release) = (Arc::clone(&self.link), self.link.arguments());
+        release.leases(&self.leases);
+        self.runtime.spawn(async move {
+            if let Err(error) = link.call(&script::RELEASE, release).await {
+                tracing::warn!("jobs that nobody waits for could not be handed back: {}", error.chain());
+            }
+        });
+    }
+}
+
 #[async_trait]
 impl Queue for RedisQueue {
     fn config(&self) -> &QueueConfig {
@@ -219,6 +245,7 @@ impl Queue for RedisQueue {
         let mut jobs = jobs.into_iter().peekable();
         while jobs.peek().is_some() {
             let mut arguments = self.link.arguments();
+            arguments.since();
             let mut bytes = 0;
             for _ in 0..MOST_AT_ONCE {
                 let fits = |job: &NewJob| bytes == 0 || bytes + job.payload.len() <= MOST_BYTES;
@@ -329,7 +356,7 @@ impl Queue for RedisQueue {
 
     async fn cancel(&self, id: JobId) -> Result<Cancellation> {
         let mut arguments = self.link.arguments();
-        arguments.text(&id).whether_repeated();
+        arguments.text(&id).since();
         let answer = reply::text(self.link.call(&script::CANCEL, arguments).await?)?;
         Ok(match answer.as_str() {
             "done" => Cancellation::Done,
@@ -464,13 +491,13 @@ impl Queue for RedisQueue {
         let id = BlobId::new();
         let mut set = redis::cmd("SET");
         set.arg(self.link.key(&format!(":b:{id}"))).arg(bytes.as_ref()).arg("PX").arg(millis(ttl));
-        self.link.command(&set).await.map(|_| id)
+        self.hauling.command(&set).await.map(|_| id)
     }
 
     async fn get_blob(&self, id: BlobId) -> Result<Option<Bytes>> {
         let mut get = redis::cmd("GET");
         get.arg(self.link.key(&format!(":b:{id}")));
-        reply::maybe_bytes(self.link.command(&get).await?)
+        reply::maybe_bytes(self.hauling.command(&get).await?)
     }
 
     async fn remove_blob(&self, id: BlobId) -> Result<()> {

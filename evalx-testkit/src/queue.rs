@@ -58,7 +58,7 @@ pub fn cases() -> Vec<QueueCase> {
         claiming: gives_in_order, gives_no_more_than_asked, says_what_was_enqueued, wakes_who_waits,
             waits_no_longer_than_asked, gives_nothing_while_paused, puts_off_what_is_delayed,
             gives_each_job_once, a_dropped_claim_loses_nothing;
-        fairness: high_goes_first_but_low_does_not_starve, tenants_take_turns, a_tenant_has_a_cap,
+        fairness: high_goes_first_but_none_starves, tenants_take_turns, a_tenant_has_a_cap,
             who_waits_looks_on;
         leases: a_lease_that_ran_out_is_another_s, heartbeats_renew, heartbeats_end_with_the_time_of_the_job,
             what_is_stale_changes_nothing, finishing_again_is_finishing_once, poison_is_dead_after_two_workers,
@@ -70,10 +70,12 @@ pub fn cases() -> Vec<QueueCase> {
         events: are_numbered_and_replayed, are_bounded, begin_anew_with_each_attempt, come_with_the_end, wake_who_follows;
         reading: lists_every_state_in_pages, says_its_figures, wakes_who_waits_for_the_end, forgets_what_was_removed,
             unknown_jobs_are_unknown;
-        blobs: are_kept_for_their_time, are_kept_as_long_as_a_job_needs_them, have_a_limit;
+        blobs: are_kept_for_their_time, are_kept_as_long_as_a_job_needs_them,
+            are_not_gone_with_the_first_job, have_a_limit;
         working: runs_what_comes, takes_no_more_than_its_slots, survives_panics, kills_what_runs_too_long,
             kills_what_is_cancelled, a_cancelled_handler_may_say_how_it_ended, buries_what_can_not_be_decoded,
-            finishes_what_runs_at_shutdown, hands_back_what_takes_too_long, refuses_results_that_are_too_large,
+            finishes_what_runs_at_shutdown, hands_back_what_takes_too_long, hands_back_beside_what_blocks,
+            refuses_results_that_are_too_large,
             two_workers_share;
     }
 }

@@ -1,4 +1,4 @@
-//! Blobs in memory: kept for a time, and as long as a job needs them.
+//! Blobs in memory: kept for a time, and as long as there is a job that names them.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use crate::BlobId;
 struct Blob {
     bytes: Bytes,
     until: u64,
-    /// How many jobs that have not ended need it.
+    /// How many jobs name it.
     pins: u32,
 }
 
@@ -37,22 +37,15 @@ impl Blobs {
         }
     }
 
-    /// A job that needed it is kept until then.
-    pub(super) fn unpin(&mut self, id: BlobId, until: u64) {
+    /// A job that names it is gone: it is kept for the rest of its own time.
+    pub(super) fn unpin(&mut self, id: BlobId) {
         if let Some(blob) = self.0.get_mut(&id) {
             blob.pins = blob.pins.saturating_sub(1);
-            blob.until = blob.until.max(until);
         }
     }
 
     pub(super) fn remove(&mut self, id: BlobId) {
         self.0.remove(&id);
-    }
-
-    pub(super) fn remove_unpinned(&mut self, id: BlobId) {
-        if self.0.get(&id).is_some_and(|blob| blob.pins == 0) {
-            self.0.remove(&id);
-        }
     }
 
     pub(super) fn sweep(&mut self, now: u64) {

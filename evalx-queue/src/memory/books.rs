@@ -145,9 +145,6 @@ impl Books {
         job.state = state;
         job.finished_at = Some(now);
         job.until = now + ttl;
-        for blob in &job.blobs {
-            self.blobs.unpin(*blob, job.until);
-        }
         let ended = &mut self.ended[drawer];
         ended.insert((job.until, id));
         let too_many = state == JobState::Dead && ended.len() as u64 > self.config.max_dead;
@@ -186,7 +183,7 @@ impl Books {
             self.ended[drawer].remove(&(job.until, id));
         }
         for blob in job.blobs {
-            self.blobs.remove_unpinned(blob);
+            self.blobs.unpin(blob);
         }
         if let Some(key) = job.key {
             let key = (Arc::clone(&self.tenants[job.tenant].name), key);

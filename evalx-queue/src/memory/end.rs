@@ -98,7 +98,10 @@ impl Machine {
         if job.cancel {
             books.end(lease.id, job, JobState::Cancelled, now);
         } else {
-            job.note(now, lease.token, "released", "");
+            // A job can be handed back as often as one likes, and its events are not to grow with it.
+            if job.events.len() < books.config.max_events as usize + 100 {
+                job.note(now, lease.token, "released", "");
+            }
             books.enter(job);
             books.make_ready(lease.id, job, now);
         }
@@ -132,9 +135,6 @@ impl Machine {
         let Some(job) = self.jobs.get_mut(&id).filter(is_dead) else { return false };
         if let Some(drawer) = drawer(JobState::Dead) {
             books.ended[drawer].remove(&(job.until, id));
-        }
-        for blob in &job.blobs {
-            books.blobs.pin(*blob);
         }
         books.ordinal += 1;
         let why = job.errors.last().map(|error| error.error.clone()).unwrap_or_default();

@@ -8,8 +8,8 @@ use crate::JobId;
 
 /// How many tenants at their cap a claim passes over in a ring.
 const SCAN: usize = 32;
-/// Every so many claims begin at the lowest priority.
-const LOWEST_FIRST: u64 = 16;
+/// Of so many claims one begins at the lowest priority, and one at that in the middle.
+const ROUND: u64 = 16;
 
 /// The ready jobs of a tenant in one priority, by the order in which they were
 /// accepted. Nearly all come at the end and leave at the front.
@@ -81,9 +81,11 @@ impl Lanes {
         for _ in 0..most {
             let mut order = [0, 1, 2];
             if self.levels.iter().filter(|level| level.count > 0).count() > 1 {
-                self.turn += 1;
-                if self.turn.is_multiple_of(LOWEST_FIRST) {
-                    order.reverse();
+                self.turn = (self.turn + 1) % ROUND;
+                match self.turn {
+                    0 => order.swap(0, 2),
+                    8 => order.swap(0, 1),
+                    _ => {}
                 }
             }
             let pop = |level: usize| self.levels[level].pop(level, tenants, cap, &mut passes[level]);

@@ -54,36 +54,47 @@ pub(super) async fn check(link: &Link, config: &RedisConfig) -> Result<Durabilit
 }
 
 async fn read(link: &Link, config: &RedisConfig) -> Result<Settings> {
-    // The first words to the server: an error here is one of the connection.
-    let info = ask_patiently(link, config, &["INFO", "persistence"]).await?;
-    let info = String::from_redis_value(info).unwrap_or_default();
-    let mut settings = Settings { append_only: info.contains("aof_enabled:1"), ..Settings::default() };
-    // Hosted servers often have no CONFIG: then the least of what may be is assumed.
-    if let Some(fsync) = setting(link, "appendfsync").await {
-        settings.fsync = Some(fsync);
-    }
-    let memory = setting(link, "maxmemory").await.unwrap_or_default();
-    let policy = setting(link, "maxmemory-policy").await.unwrap_or_default();
-    settings.evicts = !matches!(memory.as_str(), "" | "0") && policy != "noeviction";
-    let awaited = setting(link, "min-replicas-to-write").await.unwrap_or_default();
+    // Of a cluster the node is to be asked that has the queue: a command on one of
+    // its keys leads there.
+    ask(link, config, &["EXISTS", &link.key(":book")]).await?;
+    let info = info(link, config, "persistence").await?;
+    let mut settings = Settings {
+        append_only: info.get("aof_enabled").is_some_and(|enabled| enabled == "1"),
+        fsync: setting(link, config, "appendfsync").await?,
+        ..Settings::default()
+    };
+    let memory = self::info(link, config, "memory").await?;
+    let says = |name: &str, what: &str| memory.get(name).is_some_and(|value| value == what);
+    settings.evicts = !says("maxmemory", "0") && !says("maxmemory_policy", "noeviction");
+    let awaited = setting(link, config, "min-replicas-to-write").await?.unwrap_or_default();
     settings.replicas_awaited = awaited.parse().unwrap_or_default();
     Ok(settings)
 }
 
-async fn ask_patiently(link: &Link, config: &RedisConfig, words: &[&str]) -> Result<Value> {
+/// Asks patiently; nil if the user may not ask that, or the server knows no such
+/// command: hosted ones often have no CONFIG. Then the least of what may be is assumed.
+async fn ask(link: &Link, config: &RedisConfig, words: &[&str]) -> Result<Value> {
+    let says_nothing = |error: &Error| {
+        let text = error.chain();
+        ["NOPERM", "ACL failure", "unknown command"].iter().any(|part| text.contains(part))
+    };
     match link.command(&command(words)).await {
-        // A user who may not ask is not one who may not work.
-        Err(error) if error.chain().contains("NOPERM") => Ok(Value::Nil),
-        Err(error) => Err(error),
         Ok(Value::ServerError(error)) => Err(unavailable(&config.server(), error.into())),
-        Ok(value) => Ok(value),
+        result => result,
     }
+    .or_else(|error| if says_nothing(&error) { Ok(Value::Nil) } else { Err(error) })
 }
 
-async fn setting(link: &Link, name: &str) -> Option<String> {
-    let answer = link.ask(&["CONFIG", "GET", name]).await.ok()?;
-    let mut settings = HashMap::<String, String>::from_redis_value(answer).ok()?;
-    settings.remove(name)
+/// What the server says of itself in a section.
+async fn info(link: &Link, config: &RedisConfig, section: &str) -> Result<HashMap<String, String>> {
+    let text = String::from_redis_value(ask(link, config, &["INFO", section]).await?).unwrap_or_default();
+    let pairs = text.lines().filter_map(|line| line.split_once(':'));
+    Ok(pairs.map(|(name, value)| (name.to_owned(), value.trim_end().to_owned())).collect())
+}
+
+async fn setting(link: &Link, config: &RedisConfig, name: &str) -> Result<Option<String>> {
+    let answer = ask(link, config, &["CONFIG", "GET", name]).await?;
+    Ok(HashMap::<String, String>::from_redis_value(answer).ok().and_then(|mut all| all.remove(name)))
 }
 
 #[cfg(test)]

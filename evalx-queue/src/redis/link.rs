@@ -14,14 +14,19 @@ use super::packed::Packed as _;
 use super::place::{CONNECT, Place};
 use super::record::Terms;
 use super::replicas;
-use super::script::{Arguments, Script};
+use super::script::{Arguments, Attempt, Script};
 use crate::{Error, ErrorKind, Result};
 
 /// The least and the most that is waited before a call is repeated.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(250));
 
+/// How many bytes of a blob a second are there at least.
+const LEAST_SPEED: u64 = 1 << 20;
+
 /// The server, and one connection for all calls of this process.
 pub(super) struct Link {
+    /// Tells the calls of this link from those of any other.
+    process: u64,
     place: Place,
     /// `None` before the first call, and where the server is to be looked for
     /// anew; else the connection, and where it leads.
@@ -57,6 +62,7 @@ enum Remedy {
 impl Link {
     pub(super) fn new(config: &RedisConfig) -> Result<Self> {
         Ok(Self {
+            process: fastrand::u64(..),
             place: Place::new(config)?,
             manager: Mutex::default(),
             found: AtomicU64::new(0),
@@ -74,6 +80,12 @@ impl Link {
     /// That holds up all that come after them, so it is for nothing else.
     pub(super) fn with_replicas(mut self, replicas: u32) -> Self {
         self.replicas = replicas;
+        self
+    }
+
+    /// One that waits for blobs of up to so many bytes.
+    pub(super) fn for_blobs(mut self, most: usize) -> Self {
+        self.response_timeout += Duration::from_secs(most as u64 / LEAST_SPEED);
         self
     }
 
@@ -142,7 +154,11 @@ impl Link {
     /// one; whether the call is to be repeated.
     async fn mend(&self, error: &RedisError, found: Option<u64>) -> bool {
         let remedy = remedy(error);
-        let is_lost = matches!(remedy, Remedy::Repeat) && is_lost(error) && self.place.can_change();
+        // A connection that is silent may be dead without a word, as behind a gateway
+        // that has forgotten it; one that is closed is made anew by itself.
+        let is_lost = matches!(remedy, Remedy::Repeat)
+            && is_lost(error)
+            && (error.is_timeout() || self.place.can_change());
         if found.is_some() && (is_lost || matches!(remedy, Remedy::Find | Remedy::Move(_))) {
             let mut manager = self.manager.lock().await;
             // Else another call has seen to it.
@@ -170,10 +186,8 @@ impl Link {
 
     /// Calls a script, repeatedly if need be.
     pub(super) async fn call(&self, script: &Script, mut arguments: Arguments) -> Result<Value> {
-        let command = |is_repeated| {
-            if is_repeated {
-                arguments.set_repeated();
-            }
+        let command = |attempt: &Attempt| {
+            arguments.set_attempt(attempt);
             evaluation(script, &self.prefix, &arguments)
         };
         self.send(Some(script), command).await
@@ -184,18 +198,21 @@ impl Link {
         self.send(None, |_| command.clone()).await
     }
 
-    /// Sends a command until it is answered: made each time, by whether it is repeated.
-    async fn send(&self, script: Option<&Script>, mut make: impl FnMut(bool) -> Cmd) -> Result<Value> {
+    /// Sends a command until it is answered: made anew for each attempt.
+    async fn send(&self, script: Option<&Script>, mut make: impl FnMut(&Attempt) -> Cmd) -> Result<Value> {
         let began = Instant::now();
         let (mut pause, mut is_repeated) = (PAUSES.0, false);
         loop {
             let left = self.patience.saturating_sub(began.elapsed()).max(PAUSES.1);
             let (error, found) = match self.connected(left).await {
-                Ok((manager, found, _turn)) => match self.send_once(manager, script, make(is_repeated)).await
-                {
-                    Ok(value) => return Ok(value),
-                    Err(error) => (error, Some(found)),
-                },
+                Ok((manager, found, _turn)) => {
+                    let since = is_repeated.then(|| began.elapsed());
+                    let command = make(&Attempt { since, connection: (self.process, found) });
+                    match self.send_once(manager, script, command).await {
+                        Ok(value) => return Ok(value),
+                        Err(error) => (error, Some(found)),
+                    }
+                }
                 Err(error) => (error, None),
             };
             if !self.mend(&error, found).await || began.elapsed() + pause > self.patience {
@@ -237,11 +254,6 @@ impl Link {
         // Half of the time for which the answer is waited for: else it could come too late.
         let (mark, wait) = (self.key(":mark"), self.response_timeout / 2);
         replicas::send(manager, command, &mark, self.replicas, wait).await
-    }
-
-    /// Sends one plain command once.
-    pub(super) async fn ask(&self, words: &[&str]) -> Result<Value, RedisError> {
-        command(words).query_async(&mut self.manager().await?.0).await
     }
 
     /// What is told of an error on a connection of its own.
@@ -301,6 +313,9 @@ fn remedy(error: &RedisError) -> Remedy {
             Remedy::Find
         }
         _ if matches!(error.code(), Some("BUSY" | "NOREPLICAS")) || is_lost(error) => Remedy::Repeat,
+        // Redis 6 tells what was wrong in a script behind where that was.
+        _ if error.to_string().contains("-READONLY") => Remedy::Find,
+        _ if error.to_string().contains("-NOREPLICAS") => Remedy::Repeat,
         _ => Remedy::None,
     }
 }
@@ -333,7 +348,9 @@ pub(super) fn unavailable(server: &str, error: RedisError) -> Error {
         (
             ErrorKind::Unavailable,
             "refuses the password",
-            Some("write it into the address: redis://user:password@host"),
+            Some(
+                "write it into the address: redis://user:password@host; a sentinel's as `sentinel_password`",
+            ),
         )
     } else if ["NOPERM", "ACL failure", "can't run this command"].into_iter().any(has) {
         let mend = "allow the user its keys and `+@scripting +@read +@write +@blocking +time +wait`";
@@ -356,5 +373,25 @@ pub(super) fn unavailable(server: &str, error: RedisError) -> Error {
     match mend {
         Some(mend) => error.with_mend(mend),
         None => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_wrong_in_a_script_is_seen_behind_where_that_was() {
+        let error = |detail: &str| {
+            let detail =
+                format!("running script (call to f_c8): @user_script:70: @user_script: 70: {detail}");
+            let kind = redis::ErrorKind::Server(ServerErrorKind::ResponseError);
+            RedisError::from((kind, "an error was signalled by the server", detail))
+        };
+        let read_only = error("-READONLY You can't write against a read only replica.");
+        assert!(matches!(remedy(&read_only), Remedy::Find));
+        let alone = error("-NOREPLICAS Not enough good replicas to write.");
+        assert!(matches!(remedy(&alone), Remedy::Repeat));
+        assert!(matches!(remedy(&error("attempt to index a nil value")), Remedy::None));
     }
 }

@@ -70,6 +70,8 @@ impl Drop for Claimer<'_> {
 pub(super) async fn wait_for_jobs(link: Arc<Link>, waiting: Arc<Waiting>) {
     let mut signal = redis::cmd("BLPOP");
     signal.arg(link.key(":sig")).arg(BLOCK.as_secs());
+    let mut hand_on = redis::cmd("RPUSH");
+    hand_on.arg(link.key(":sig")).arg(1);
     loop {
         waiting.occupied().await;
         let found = link.found();
@@ -81,7 +83,9 @@ pub(super) async fn wait_for_jobs(link: Arc<Link>, waiting: Arc<Waiting>) {
             waiting.occupied().await;
             match signal.query_async::<Value>(&mut connection).await {
                 Ok(Value::Nil) => {}
-                Ok(_) => waiting.ready.notify_one(),
+                Ok(_) if waiting.claimers.load(Ordering::SeqCst) > 0 => waiting.ready.notify_one(),
+                // Who waited here has got jobs in another way: it is for another process.
+                Ok(_) => drop(hand_on.query_async::<Value>(&mut connection).await),
                 Err(error) => {
                     tracing::debug!("the wait for jobs broke off: {error}");
                     sleep(PAUSE).await;
@@ -180,7 +184,10 @@ pub(super) async fn follow_primary(link: Arc<Link>) {
                 match timeout(SILENCE, changes.next()).await {
                     Ok(Some(change)) => {
                         let change: String = change.get_payload().unwrap_or_default();
-                        tracing::info!(primary, change, "a sentinel names another primary");
+                        // They may watch others too.
+                        if change.split(' ').next() == Some(primary) {
+                            tracing::info!(change, "a sentinel names another primary");
+                        }
                     }
                     Ok(None) | Err(_) => break,
                 }

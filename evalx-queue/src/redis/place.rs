@@ -3,19 +3,28 @@
 //! A node of a cluster says which node has a queue's slot by now; sentinels say
 //! which server is the primary. Any other address is always the same.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use redis::io::tcp::TcpSettings;
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisError,
 };
+
+use tokio::time::{Instant, timeout_at};
 
 use super::config::RedisConfig;
 use crate::{Error, Result};
 
 /// How long making a connection may take.
 pub(super) const CONNECT: Duration = Duration::from_secs(2);
+/// How long sentinels have to answer when another has.
+const OTHERS: Duration = Duration::from_millis(200);
+/// How long the kernel sends what nobody acknowledges, before the connection is broken.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 /// Where sentinels listen if nothing else is said.
 const SENTINEL_PORT: u16 = 26379;
 
@@ -46,6 +55,8 @@ impl Place {
         // Without delay: a call of several packets would wait for an acknowledgement
         // that the other side holds back.
         let settings = TcpSettings::default().set_nodelay(true);
+        #[cfg(target_os = "linux")]
+        let settings = settings.set_user_timeout(UNACKNOWLEDGED);
         let configured =
             parts.server.as_str().into_connection_info().map_err(nonsense)?.set_tcp_settings(settings);
         let open = |url: String| Client::open(url).map_err(nonsense);
@@ -96,26 +107,26 @@ impl Place {
         (&self.sentinels, &self.primary)
     }
 
+    /// Asks all at once, since any may be gone or behind: the one that has seen
+    /// the latest change is right.
     async fn ask_sentinels(&self) -> Result<(String, u16), RedisError> {
-        let mut error =
-            RedisError::from((redis::ErrorKind::Io, "no sentinel knows of a primary of this name"));
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT))
-            .set_response_timeout(Some(CONNECT));
-        for sentinel in &self.sentinels {
-            let answer = async {
-                let mut connection = sentinel.get_multiplexed_async_connection_with_config(&config).await?;
-                let mut ask = redis::cmd("SENTINEL");
-                ask.arg("get-master-addr-by-name").arg(&self.primary);
-                ask.query_async::<Option<(String, u16)>>(&mut connection).await
-            };
-            match answer.await {
-                Ok(Some(address)) => return Ok(address),
-                Ok(None) => {}
-                Err(why) => error = why,
+        let known = self.said().address.is_some();
+        let mut deadline = Instant::now() + if known { CONNECT / 2 } else { CONNECT };
+        let mut asked: FuturesUnordered<_> =
+            self.sentinels.iter().map(|sentinel| ask(sentinel, &self.primary)).collect();
+        let (mut latest, mut error) = (None, None);
+        // The others have little time once one has answered.
+        while let Ok(Some(answer)) = timeout_at(deadline, asked.next()).await {
+            match answer {
+                Ok(answer) => latest = latest.max(Some(answer)),
+                Err(why) => error = Some(why),
+            }
+            if latest.is_some() {
+                deadline = deadline.min(Instant::now() + OTHERS);
             }
         }
-        Err(error)
+        let (_, host, port) = latest.ok_or_else(|| error.unwrap_or_else(no_answer))?;
+        Ok((host, port))
     }
 
     fn said(&self) -> MutexGuard<'_, Said> {
@@ -140,6 +151,25 @@ impl Place {
         }
         self.configured.clone().set_addr(address)
     }
+}
+
+/// Which change of the primary this sentinel has seen last, and where it led.
+async fn ask(sentinel: &Client, primary: &str) -> Result<(u64, String, u16), RedisError> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECT))
+        .set_response_timeout(Some(CONNECT));
+    let mut connection = sentinel.get_multiplexed_async_connection_with_config(&config).await?;
+    let mut ask = redis::cmd("SENTINEL");
+    ask.arg("MASTER").arg(primary);
+    let mut known: HashMap<String, String> = ask.query_async(&mut connection).await?;
+    let number = |name: &str| known.get(name).and_then(|text| text.parse::<u64>().ok());
+    let (epoch, port) = (number("config-epoch"), number("port").and_then(|port| u16::try_from(port).ok()));
+    let answer = epoch.zip(known.remove("ip")).zip(port);
+    answer.map(|((epoch, host), port)| (epoch, host, port)).ok_or_else(no_answer)
+}
+
+fn no_answer() -> RedisError {
+    RedisError::from((redis::ErrorKind::Io, "no sentinel says where the primary is"))
 }
 
 /// What an address says.
@@ -187,7 +217,11 @@ impl Parts {
         let (login, hosts) = rest.rsplit_once('@').unwrap_or(("", rest));
         let at = if login.is_empty() { "" } else { "@" };
         let server = format!("{scheme}://{login}{at}host/{database}");
-        let login = if password.is_empty() { String::new() } else { format!("{user}:{password}@") };
+        let login = if password.is_empty() {
+            String::new()
+        } else {
+            format!("{}:{}@", escaped(user), escaped(password))
+        };
         let mut sentinels = Vec::new();
         for host in hosts.split(',') {
             // The colons of an address in brackets are its own.
@@ -202,6 +236,15 @@ impl Parts {
         }
         Ok(Self { server, sentinels, primary: primary.to_owned() })
     }
+}
+
+/// The text as it can be a part of another address: what would end it is escaped.
+fn escaped(text: &str) -> String {
+    let escape = |letter: char| match letter {
+        '/' | '?' | '#' | '@' | ':' | '[' | ']' => format!("%{:02X}", u32::from(letter)),
+        _ => letter.to_string(),
+    };
+    text.chars().map(escape).collect()
 }
 
 fn wrong<T>(what: &str) -> Result<T> {

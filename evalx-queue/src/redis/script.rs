@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -13,6 +14,10 @@ use super::packed::Packed as _;
 use super::record::{Book, Ending, Job, LAYOUT, Terms};
 use crate::Lease;
 use crate::memory::{EXPIRED, WORKER_LOST};
+use crate::time::millis;
+
+/// How long a call may be on its way.
+const ON_ITS_WAY: Duration = Duration::from_secs(1);
 
 /// One script, known to the server by its hash.
 pub(super) struct Script {
@@ -69,14 +74,30 @@ scripts! {
 #[derive(Clone)]
 pub(super) struct Arguments {
     pub(super) list: Vec<Bytes>,
-    /// Which of them says whether the call is repeated.
-    pub(super) repeated: Option<usize>,
+    /// Which of them is of the attempt, and what it says.
+    attempt: Option<(usize, Told)>,
+}
+
+/// What a script is told of each attempt at a call.
+#[derive(Clone, Copy)]
+enum Told {
+    Since,
+    Connection,
+}
+
+/// One attempt at a call.
+pub(super) struct Attempt {
+    /// How long ago the first was made; `None` if this is it.
+    pub(super) since: Option<Duration>,
+    /// By which process it is made, and by which of its connections: these are
+    /// used one after the other.
+    pub(super) connection: (u64, u64),
 }
 
 impl Arguments {
     /// Those of a process with these terms, which come first.
     pub(super) fn new(terms: &Bytes) -> Self {
-        Self { list: vec![terms.clone()], repeated: None }
+        Self { list: vec![terms.clone()], attempt: None }
     }
 
     pub(super) fn text(&mut self, text: &(impl fmt::Display + ?Sized)) -> &mut Self {
@@ -105,16 +126,30 @@ impl Arguments {
         self
     }
 
-    /// Here it is said whether the call is repeated.
-    pub(super) fn whether_repeated(&mut self) -> &mut Self {
-        self.repeated = Some(self.list.len());
-        self.bytes(Bytes::from_static(b"0"))
+    /// Here it is told how long ago the call was first made, in milliseconds; 0 if
+    /// it is not repeated.
+    pub(super) fn since(&mut self) -> &mut Self {
+        self.attempt = Some((self.list.len(), Told::Since));
+        self.bytes(Bytes::new())
     }
 
-    pub(super) fn set_repeated(&mut self) {
-        if let Some(index) = self.repeated {
-            self.list[index] = Bytes::from_static(b"1");
-        }
+    /// Here it is told by which connection the call comes, with a plus behind it if
+    /// it is repeated.
+    pub(super) fn connection(&mut self) -> &mut Self {
+        self.attempt = Some((self.list.len(), Told::Connection));
+        self.bytes(Bytes::new())
+    }
+
+    pub(super) fn set_attempt(&mut self, attempt: &Attempt) {
+        let Some((index, told)) = self.attempt else { return };
+        self.list[index] = Bytes::from(match told {
+            // A call is on its way for some time, and what it did is not to be older.
+            Told::Since => attempt.since.map_or(0, |since| millis(since + ON_ITS_WAY)).to_string(),
+            Told::Connection => {
+                let ((process, connection), is_repeated) = (attempt.connection, attempt.since.is_some());
+                format!("{process:016x}{connection:016x}{}", if is_repeated { "+" } else { "" })
+            }
+        });
     }
 }
 
@@ -134,7 +169,8 @@ mod tests {
 
     #[test]
     fn scripts_touch_no_key_outside_the_prefix() {
-        let from_prefix = ["P ..", "NONE", "LEASE", "key", "lane", "list", "set", "unpack(", "job_key("];
+        let from_prefix =
+            ["P ..", "NONE", "LEASE", "key", "lane", "list", "set", "pins", "unpack(", "job_key("];
         for (name, script) in ALL {
             for line in script.source.lines() {
                 for (_, after) in ["call('", "gather('"].iter().flat_map(|call| line.split_once(call)) {

@@ -41,8 +41,6 @@ pub(super) struct Dispatcher {
     unsettled: Vec<Settlement>,
     claiming: Option<Call<Vec<Claimed>>>,
     settling: Option<(Vec<Settlement>, Call<Finished>)>,
-    /// How many jobs the call that is on its way may bring.
-    asked: usize,
     failures: u32,
     not_before: Instant,
     drained: Drained,
@@ -65,7 +63,6 @@ impl Dispatcher {
             unsettled: Vec::new(),
             claiming: None,
             settling: None,
-            asked: 0,
             failures: 0,
             not_before: Instant::now(),
             drained: Drained::default(),
@@ -100,7 +97,6 @@ impl Dispatcher {
             }
             answer = answer_of(self.claiming.as_mut()) => {
                 self.claiming = None;
-                self.asked = 0;
                 match answer {
                     Ok(jobs) => self.start(jobs),
                     Err(error) => self.failed("claim jobs", &error),
@@ -108,7 +104,6 @@ impl Dispatcher {
             }
             answer = answer_of(self.settling.as_mut().map(|(_, call)| call)) => {
                 let Some((sent_settlements, _)) = self.settling.take() else { return };
-                self.asked = 0;
                 match answer {
                     Ok(finished) => {
                         self.settled(&sent_settlements, &finished.settled);
@@ -146,8 +141,7 @@ impl Dispatcher {
         if self.settling.is_some() || self.not_before > Instant::now() {
             return;
         }
-        let free =
-            if takes_more { self.config.slots.saturating_sub(self.running.len() + self.asked) } else { 0 };
+        let free = if takes_more { self.config.slots.saturating_sub(self.running.len()) } else { 0 };
         let queue = Arc::clone(&self.queue);
         let worker = self.config.id.clone();
         if !self.unsettled.is_empty() {
@@ -155,13 +149,11 @@ impl Dispatcher {
             let batch: Vec<_> = self.unsettled.drain(..batch).collect();
             // A claim that waits already asks for the free slots.
             let most = if self.claiming.is_some() { 0 } else { free.min(BATCH) };
-            self.asked += most;
             let done = batch.clone();
             let call = async move { queue.finish(&worker, done, most).await };
             self.settling = Some((batch, Box::pin(call)));
         } else if free > 0 && self.claiming.is_none() {
             let most = free.min(BATCH);
-            self.asked = most;
             self.claiming = Some(Box::pin(async move { queue.claim(&worker, most, WAIT).await }));
         }
     }
@@ -235,9 +227,7 @@ impl Dispatcher {
     /// Takes no more jobs; waits for those that run, and hands the rest back.
     async fn drain(mut self) -> Drained {
         // Dropping a claim hands back what it would have brought.
-        if self.claiming.take().is_some() {
-            self.asked = 0;
-        }
+        self.claiming = None;
         let deadline = Instant::now() + self.config.drain;
         while self.is_busy() {
             self.gather().await;
@@ -246,19 +236,14 @@ impl Dispatcher {
                 break;
             }
         }
-        self.roster.hand_back();
         let deadline = Instant::now() + HAND_BACK;
-        while self.is_busy() || !self.to_hand_back.is_empty() {
-            if self.running.is_empty() && !self.to_hand_back.is_empty() {
-                let leases = std::mem::take(&mut self.to_hand_back);
-                match timeout(HAND_BACK, self.queue.release(&leases)).await {
-                    Ok(Ok(_)) => self.drained.released += leases.len() as u64,
-                    _ => tracing::warn!(
-                        count = leases.len(),
-                        "jobs could not be handed back: their leases run out"
-                    ),
-                }
-                continue;
+        loop {
+            // An answer that was on its way may have brought more.
+            self.roster.hand_back();
+            self.all_ended();
+            self.release().await;
+            if !self.is_busy() {
+                break;
             }
             self.gather().await;
             self.call(false);
@@ -268,6 +253,21 @@ impl Dispatcher {
             }
         }
         self.drained
+    }
+
+    /// Hands back what was killed by now; what can't be killed must not hold it up.
+    async fn release(&mut self) {
+        if self.to_hand_back.is_empty() {
+            return;
+        }
+        let leases = std::mem::take(&mut self.to_hand_back);
+        match timeout(HAND_BACK, self.queue.release(&leases)).await {
+            Ok(Ok(answers)) => {
+                let released = answers.iter().filter(|answer| **answer == Settled::Applied);
+                self.drained.released += released.count() as u64;
+            }
+            _ => tracing::warn!(count = leases.len(), "jobs could not be handed back: their leases run out"),
+        }
     }
 
     fn is_busy(&self) -> bool {

@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
+use crate::config::LONGEST;
 use crate::{BlobId, Claimed, DynQueue, Lease, NewEvent, Outcome, Result, Settled};
 
 /// What runs a job.
@@ -33,14 +34,16 @@ pub trait Handler: Send + Sync + 'static {
 pub struct JobContext {
     queue: DynQueue,
     lease: Lease,
-    result_ttl: Duration,
+    /// Until the job is settled, and the blob is its result's.
+    blob_ttl: Duration,
     cancelled: watch::Receiver<bool>,
     at_end: Arc<Mutex<Vec<NewEvent>>>,
 }
 
 impl JobContext {
     pub(super) fn new(queue: DynQueue, job: &Claimed, cancelled: watch::Receiver<bool>) -> Self {
-        Self { queue, lease: job.lease, result_ttl: job.result_ttl, cancelled, at_end: Arc::default() }
+        let blob_ttl = (job.max_run + queue.config().grace).min(LONGEST);
+        Self { queue, lease: job.lease, blob_ttl, cancelled, at_end: Arc::default() }
     }
 
     /// Takes what is to be told with the end of the job.
@@ -83,7 +86,7 @@ impl JobContext {
     /// # Errors
     /// `InvalidRequest` if it is larger than allowed, `Unavailable`.
     pub async fn put_blob(&self, bytes: Bytes) -> Result<BlobId> {
-        self.queue.put_blob(bytes, self.result_ttl).await
+        self.queue.put_blob(bytes, self.blob_ttl).await
     }
 
     /// Waits until somebody asks for the job to be cancelled. The handler then

@@ -14,6 +14,8 @@ use crate::{Beat, Claimed, JobId, Lease};
 pub(super) struct Standing {
     /// Without another heartbeat the job counts as lost from here on.
     pub(super) relied_until: Instant,
+    /// When another worker may have it.
+    pub(super) valid_until: Instant,
     pub(super) order: Order,
 }
 
@@ -49,7 +51,8 @@ impl Roster {
     pub(super) fn add(&self, job: &Claimed) -> watch::Receiver<Standing> {
         let now = Instant::now();
         let left = Instant::from_std(job.valid_until).saturating_duration_since(now);
-        let standing = Standing { relied_until: now + relied_on(left), order: Order::Run };
+        let (relied_until, valid_until) = (now + relied_on(left), now + left);
+        let standing = Standing { relied_until, valid_until, order: Order::Run };
         let (sender, receiver) = watch::channel(standing);
         self.jobs().insert(job.id(), (job.lease, sender));
         receiver
@@ -82,6 +85,7 @@ impl Roster {
             };
             if let Some(valid_for) = valid_for {
                 standing.relied_until = sent + relied_on(valid_for);
+                standing.valid_until = sent + valid_for;
             }
             // An order is never taken back.
             standing.order = standing.order.max(order);

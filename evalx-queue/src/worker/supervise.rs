@@ -13,6 +13,9 @@ use super::handler::{Handler, JobContext};
 use super::roster::{Order, Roster, Standing};
 use crate::{Claimed, DynQueue, Lease, NewEvent, Outcome};
 
+/// How long an answer may have been on its way.
+const ANSWERED: Duration = Duration::from_secs(1);
+
 /// How a job ended on this worker.
 pub(super) struct Ended {
     pub(super) lease: Lease,
@@ -69,9 +72,11 @@ pub(super) async fn supervise(
     let run = async move { handler.handle(job, context).await }.instrument(span);
     let mut task = Owned(tokio::spawn(run));
     let overdue = Instant::now() + max_run;
+    // No heartbeat makes a lease longer than that.
+    let longest = overdue + queue.config().grace;
     let mut give_up: Option<Instant> = None;
     let end = loop {
-        let Standing { relied_until, order } = *standing.borrow_and_update();
+        let Standing { relied_until, valid_until, order } = *standing.borrow_and_update();
         match order {
             Order::Run => {}
             Order::Cancel if give_up.is_some() => {}
@@ -98,18 +103,22 @@ pub(super) async fn supervise(
                 break killed(&mut task, End::Settle(Outcome::Cancelled)).await;
             }
             () = sleep_until(overdue) => {
-                let error = format!("the job ran for longer than {max_run:?}");
-                tracing::warn!(job.id = %lease.id, "{error}");
-                break killed(&mut task, End::Settle(Outcome::Crashed { error })).await;
+                break late(&mut task, lease, format!("the job ran for longer than {max_run:?}")).await;
             }
             () = sleep_until(relied_until) => {
-                if standing.borrow().relied_until <= Instant::now() {
-                    // Told when the queue can be reached again. If the lease holds still, the
-                    // job need not wait for its end, and no worker counts as lost.
-                    let error = "no heartbeat came through in time: the job was given up";
-                    tracing::warn!(job.id = %lease.id, "{error}");
-                    break killed(&mut task, End::Settle(Outcome::retry(error))).await;
+                if standing.borrow().relied_until > Instant::now() {
+                    continue;
                 }
+                // Killing begins before the end of a lease, also of one that is as long as may be.
+                if valid_until + ANSWERED >= longest {
+                    let error = format!("the job ran for {max_run:?}, but for what its grace lacks to kill it");
+                    break late(&mut task, lease, error).await;
+                }
+                // Told when the queue can be reached again. If the lease holds still, the
+                // job need not wait for its end, and no worker counts as lost.
+                let error = "no heartbeat came through in time: the job was given up";
+                tracing::warn!(job.id = %lease.id, "{error}");
+                break killed(&mut task, End::Settle(Outcome::retry(error))).await;
             }
         }
     };
@@ -119,6 +128,12 @@ pub(super) async fn supervise(
 /// Kills the handler: the job ended as `end`, unless it was done just before.
 async fn killed(task: &mut Owned, end: End) -> End {
     task.kill().await.map_or(end, End::Settle)
+}
+
+/// Kills the handler since it ran for too long.
+async fn late(task: &mut Owned, lease: Lease, error: String) -> End {
+    tracing::warn!(job.id = %lease.id, "{error}");
+    killed(task, End::Settle(Outcome::Crashed { error })).await
 }
 
 fn panicked(error: JoinError) -> Outcome {

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use evalx_queue::{DynQueue, NewJob, Queue as _, RedisConfig, RedisQueue, Worker, WorkerConfig};
+use evalx_queue::{
+    Durability, DynQueue, ErrorKind, NewJob, Queue as _, RedisConfig, RedisQueue, Worker, WorkerConfig,
+};
 use evalx_testkit::{RedisOptions, RedisServer};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::ledger::{Ledger, jobs};
+use super::proxy::{Proxy, Weather};
 use super::stage::{
     PATIENCE, Stage, connect, figure, patient_config, server, until, until_idle, until_it_follows,
 };
@@ -159,6 +162,33 @@ pub(crate) async fn by_sentinel_with_passwords(_: Stage) {
     assert!(replica.ask(&["ROLE"]).unwrap().contains("master"));
 }
 
+/// Sentinels that say nothing take no queue down whose primary lives.
+pub(crate) async fn by_silent_sentinels(_: Stage) {
+    let primary = server(RedisOptions::volatile());
+    let sentinel = server(RedisOptions::sentinel("judge", primary.port()));
+    let mut proxies = Vec::new();
+    for _ in 0..3 {
+        proxies.push(Proxy::start(sentinel.port()).await);
+    }
+    let hosts: Vec<_> = proxies.iter().map(|proxy| proxy.address.to_string()).collect();
+    let config = RedisConfig::new(format!("redis-sentinel://{}/?master=judge", hosts.join(",")));
+    let queue = RedisQueue::connect(config).await.unwrap();
+    queue.enqueue(jobs(0..1)).await.unwrap();
+    proxies.iter().for_each(|proxy| proxy.set(Weather::Lost));
+    for number in 1..3 {
+        primary.freeze();
+        let thaw = async {
+            // Longer than an answer is waited for.
+            tokio::time::sleep(Duration::from_millis(3_200)).await;
+            primary.thaw();
+        };
+        tokio::join!(queue.enqueue(jobs(number..number + 1)), thaw).0.unwrap();
+    }
+    // One that knows of a later change is believed, though another answers first.
+    proxies[2].set(Weather::Fair);
+    assert_eq!(queue.stats().await.unwrap().ready, 3);
+}
+
 /// What a node of a cluster calls itself.
 fn id(node: &RedisServer) -> String {
     words(&node.ask(&["CLUSTER", "MYID"]).unwrap()).concat()
@@ -170,9 +200,8 @@ fn words(answer: &str) -> Vec<&str> {
 }
 
 /// Nodes that know each other, of which the first has all slots.
-async fn cluster<const N: usize>() -> [RedisServer; N] {
-    let nodes =
-        [(); N].map(|()| server(RedisOptions::volatile().with_arguments(["--cluster-enabled", "yes"])));
+async fn cluster<const N: usize>(options: [RedisOptions; N]) -> [RedisServer; N] {
+    let nodes = options.map(|options| server(options.with_arguments(["--cluster-enabled", "yes"])));
     for node in &nodes[1..] {
         nodes[0].ask(&["CLUSTER", "MEET", "127.0.0.1", &node.port().to_string()]).unwrap();
     }
@@ -193,7 +222,7 @@ async fn cluster<const N: usize>() -> [RedisServer; N] {
 /// The slot of a queue moves to another node while it is in use. While it does
 /// all wait; nobody is given an error, and nothing is lost or run twice.
 pub(crate) async fn by_moving_a_slot(_: Stage) {
-    let [from, to] = &cluster().await;
+    let [from, to] = &cluster([(); 2].map(|()| RedisOptions::volatile())).await;
     let queue: DynQueue = Arc::new(connect(&from.url(), "moves", patient_config()).await);
     let load = Load::start(&queue);
     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -242,7 +271,7 @@ pub(crate) async fn by_moving_a_slot(_: Stage) {
 /// Any node of a cluster leads to the one that has the queue, and to its replicas;
 /// and when that other node is gone, the connection is found again without it.
 pub(crate) async fn by_the_death_of_another_node(_: Stage) {
-    let [owner, mut seed, replica] = cluster().await;
+    let [owner, mut seed, replica] = cluster([(); 3].map(|()| RedisOptions::volatile())).await;
     replica.ask(&["CLUSTER", "REPLICATE", &id(&owner)]).unwrap();
     until_it_follows(&replica).await;
     let config = RedisConfig::new(seed.url()).with_patience(PATIENCE).with_replicas(1);
@@ -257,6 +286,16 @@ pub(crate) async fn by_the_death_of_another_node(_: Stage) {
     let (ledger, accepted) = load.stop(&queue).await;
     assert_eq!(ledger.reruns(), 0);
     assert_eq!(queue.stats().await.unwrap().completed, accepted.len() as u64);
+}
+
+/// It is the node that has the queue that is asked what jobs survive on it.
+pub(crate) async fn by_the_word_of_another_node(_: Stage) {
+    let [_owner, seed] = cluster([RedisOptions::every_second(), RedisOptions::always()]).await;
+    let config = RedisConfig::new(seed.url()).with_patience(PATIENCE);
+    let queue = RedisQueue::connect(config.clone()).await.unwrap();
+    assert_eq!(queue.durability(), Durability::EverySecond);
+    let error = RedisQueue::connect(config.with_require_durability(Durability::Fsync)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
 }
 
 /// What a replica must have is not accepted while it does not answer: not the

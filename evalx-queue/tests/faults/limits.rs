@@ -1,11 +1,11 @@
 //! F11, F13 and F14: what is large, and what is full; and what an idle worker costs.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use evalx_queue::{
-    Control, Durability, ErrorKind, JobState, NewJob, Outcome, Queue as _, QueueConfig, QueueExt as _,
-    RedisConfig, RedisQueue, Settled, Settlement, Worker, WorkerConfig, WorkerId, handler_fn,
+    Control, Durability, DynQueue, ErrorKind, JobState, NewJob, Outcome, Queue as _, QueueConfig,
+    QueueExt as _, RedisConfig, RedisQueue, Settled, Settlement, Worker, WorkerConfig, WorkerId, handler_fn,
 };
 use evalx_testkit::{RedisOptions, RedisServer};
 
@@ -302,4 +302,62 @@ pub(crate) async fn no_server(_: Stage) {
         assert!(odd.ask(&["GET", "{evalx:default}:book"]).unwrap().contains(book));
         assert!(odd.ask(&["DBSIZE"]).unwrap().starts_with(":1"));
     }
+}
+
+/// Where somebody removed a job's key, the jobs that are claimed with it are not lost.
+pub(crate) async fn removed(_: Stage) {
+    let server = server(RedisOptions::volatile());
+    let (queue, name) = queue(&server, patient_config()).await;
+    let all = jobs(0..4);
+    queue.enqueue(all.clone()).await.unwrap();
+    let key = format!("{{evalx:{name}}}:j:{}", all[1].id);
+    assert!(server.ask(&["DEL", &key]).unwrap().starts_with(":1"));
+    let claimed = queue.claim(&WorkerId::unique(), 4, Duration::ZERO).await.unwrap();
+    let ids: Vec<_> = claimed.iter().map(evalx_queue::Claimed::id).collect();
+    assert_eq!(ids, [all[0].id, all[2].id, all[3].id]);
+    let done = claimed.iter().map(|job| Settlement::new(job.lease, Outcome::done(""))).collect();
+    queue.finish(&WorkerId::unique(), done, 0).await.unwrap();
+    let stats = queue.stats().await.unwrap();
+    assert_eq!((stats.ready, stats.active, stats.done, stats.tenants_waiting), (0, 0, 3, 0), "{stats:?}");
+}
+
+/// A process that has just become full does not take the signal that is for an idle one.
+pub(crate) async fn wakes(_: Stage) {
+    let server = server(RedisOptions::volatile());
+    let (direct, name) = queue(&server, patient_config()).await;
+    let mut soonest = Duration::MAX;
+    for _ in 0..5 {
+        let began = Arc::new(Mutex::new(Vec::new()));
+        let handler = || {
+            let notes = Arc::clone(&began);
+            handler_fn(move |_, _| {
+                notes.lock().unwrap().push(Instant::now());
+                std::future::pending()
+            })
+        };
+        let mut workers = Vec::new();
+        for _ in 0..2 {
+            let queue: DynQueue = Arc::new(connect(&server.url(), &name, patient_config()).await);
+            let config = WorkerConfig::default().with_slots(4).with_drain(Duration::ZERO);
+            workers.push(Worker::start(queue, handler(), config).unwrap());
+        }
+        let mut slowest = Duration::ZERO;
+        for number in 0..8 {
+            let accepted = Instant::now();
+            direct.enqueue(jobs(number..number + 1)).await.unwrap();
+            until("it begins", PATIENCE, async || began.lock().unwrap().len() > number).await;
+            slowest = slowest.max(began.lock().unwrap()[number] - accepted);
+        }
+        soonest = soonest.min(slowest);
+        for worker in workers {
+            worker.shutdown().await;
+        }
+        let left = direct.claim(&WorkerId::unique(), 100, Duration::ZERO).await.unwrap();
+        let done = left.iter().map(|job| Settlement::new(job.lease, Outcome::done(""))).collect();
+        direct.finish(&WorkerId::unique(), done, 0).await.unwrap();
+    }
+    figure(&format!(
+        "eight jobs one by one for two workers of four slots: the slowest began after {soonest:.1?}"
+    ));
+    assert!(soonest < Duration::from_millis(150), "{soonest:?}");
 }

@@ -1,17 +1,20 @@
 //! F6: networks that lose, cut, delay and trickle.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use evalx_queue::{
-    DynQueue, JobState, NewEvent, NewJob, Outcome, Queue as _, RedisConfig, RedisQueue, Settled, Settlement,
-    Worker, WorkerConfig, WorkerId,
+    Admission, Claimed, DynQueue, JobState, NewEvent, NewJob, Outcome, Queue as _, RedisConfig, RedisQueue,
+    Settled, Settlement, Worker, WorkerConfig, WorkerId, handler_fn,
 };
-use evalx_testkit::RedisOptions;
+use evalx_testkit::{RedisOptions, RedisServer};
+use tokio::sync::Notify;
 
 use super::ledger::{Ledger, jobs};
 use super::proxy::{Proxy, Weather};
-use super::stage::{PATIENCE, Stage, figure, patient_config, queue, server, until_idle};
+use super::stage::{PATIENCE, Stage, figure, patient_config, queue, server, until, until_idle};
 
 /// In all kinds of weather in turn, nothing is lost, finished twice or left in flight.
 pub(crate) async fn all_kinds(stage: Stage) {
@@ -67,6 +70,129 @@ pub(crate) async fn all_kinds(stage: Stage) {
     ));
 }
 
+/// A queue behind a proxy whose answers are not waited for long, the same without
+/// it, and the proxy.
+async fn impatient(server: &RedisServer) -> (Arc<RedisQueue>, DynQueue, Proxy) {
+    let (direct, name) = queue(server, patient_config()).await;
+    let proxy = Proxy::start(server.port()).await;
+    let behind = RedisConfig::new(proxy.url())
+        .with_name(name)
+        .with_queue(patient_config())
+        .with_response_timeout(Duration::from_millis(300))
+        .with_patience(PATIENCE);
+    (Arc::new(RedisQueue::connect(behind).await.unwrap()), direct, proxy)
+}
+
+/// A connection that is dead without a word is given up for another.
+pub(crate) async fn silent_connections(_: Stage) {
+    let server = server(RedisOptions::volatile());
+    let (behind, direct, proxy) = impatient(&server).await;
+    let ledger = Ledger::default();
+    let handler = ledger.handler(Duration::ZERO);
+    let worker =
+        Worker::start(Arc::clone(&behind) as DynQueue, handler, WorkerConfig::default().with_slots(1))
+            .unwrap();
+    for number in 0..3 {
+        ledger.enqueue(&(Arc::clone(&behind) as DynQueue), jobs(number..number + 1)).await;
+        until_idle(&direct, PATIENCE).await;
+        proxy.forget_connections();
+    }
+    worker.shutdown().await;
+    ledger.assert_all_done(&direct).await;
+}
+
+/// A claim that arrives when its repetition was answered takes nothing: nobody
+/// would run it.
+pub(crate) async fn late_claims(_: Stage) {
+    let server = server(RedisOptions::volatile());
+    let (behind, direct, proxy) = impatient(&server).await;
+    direct.enqueue(jobs(0..4)).await.unwrap();
+    let worker = WorkerId::unique();
+    let calls = || {
+        let stats = server.ask(&["INFO", "commandstats"]).unwrap();
+        let line = stats.lines().find(|line| line.starts_with("cmdstat_evalsha:")).unwrap_or_default();
+        line.split(['=', ',']).nth(1).and_then(|calls| calls.parse::<u64>().ok()).unwrap_or_default()
+    };
+    assert!(behind.heartbeat(&[]).await.unwrap().is_empty());
+    let mut taken = 0;
+    for finishes in [false, true] {
+        proxy.forget_connections();
+        let claimed = if finishes {
+            behind.finish(&worker, Vec::new(), 1).await.unwrap().claimed
+        } else {
+            behind.claim(&worker, 1, Duration::ZERO).await.unwrap()
+        };
+        assert_eq!(claimed.len(), 1);
+        taken += 1;
+        let before = calls();
+        proxy.remember_connections();
+        until("the late call has arrived", PATIENCE, async || calls() > before).await;
+        let stats = direct.stats().await.unwrap();
+        assert_eq!((stats.active, stats.ready), (taken, 4 - taken), "{stats:?}");
+    }
+}
+
+/// What a claim has brought that nobody looked at is handed back at once.
+pub(crate) async fn dropped_answers(_: Stage) {
+    let server = server(RedisOptions::volatile());
+    let (queue, _) = queue(&server, patient_config()).await;
+    let id = queue.enqueue(jobs(0..1)).await.unwrap()[0].id().unwrap();
+    let worker = WorkerId::unique();
+    for _ in 0..3 {
+        let mut claim = Box::pin(queue.claim(&worker, 1, Duration::from_secs(60)));
+        let is_sent = poll_fn(|context| Poll::Ready(claim.as_mut().poll(context).is_pending())).await;
+        assert!(is_sent, "no answer can have come yet");
+        until("the job is taken", PATIENCE, async || queue.stats().await.unwrap().active == 1).await;
+        drop(claim);
+        until("the job is handed back", PATIENCE / 30, async || queue.stats().await.unwrap().ready == 1)
+            .await;
+    }
+    let view = queue.get(id).await.unwrap().unwrap();
+    assert_eq!((view.attempt, view.crashes), (0, 0));
+}
+
+/// What comes with an answer that was on its way when the worker was told to stop
+/// is handed back too.
+pub(crate) async fn answers_at_shutdown(_: Stage) {
+    let server = server(RedisOptions::volatile());
+    let (direct, name) = queue(&server, patient_config()).await;
+    let proxy = Proxy::start(server.port()).await;
+    let behind = RedisConfig::new(proxy.url()).with_name(name).with_queue(patient_config());
+    let behind: DynQueue = Arc::new(RedisQueue::connect(behind.with_patience(PATIENCE)).await.unwrap());
+    let (ends, ended) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (end, at_end) = (Arc::clone(&ends), Arc::clone(&ended));
+    let handler = handler_fn(move |job: Claimed, _| {
+        let (end, at_end) = (Arc::clone(&end), Arc::clone(&at_end));
+        async move {
+            if job.payload == "long" {
+                std::future::pending::<()>().await;
+            }
+            end.notified().await;
+            at_end.notify_one();
+            Outcome::done("")
+        }
+    });
+    let config = WorkerConfig::default().with_slots(1).with_drain(Duration::ZERO);
+    direct.enqueue(vec![NewJob::new("short")]).await.unwrap();
+    let worker = Worker::start(behind, handler, config).unwrap();
+    until("the short one runs", PATIENCE, async || direct.stats().await.unwrap().active == 1).await;
+    let long = direct.enqueue(vec![NewJob::new("long")]).await.unwrap()[0].id().unwrap();
+    // So that the server knows the script: it could not say so.
+    direct.finish(&WorkerId::unique(), Vec::new(), 0).await.unwrap();
+    proxy.set(Weather::Deaf);
+    ends.notify_one();
+    ended.notified().await;
+    until("the long one is claimed", PATIENCE, async || direct.stats().await.unwrap().completed == 1).await;
+    let fair = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        proxy.set(Weather::Fair);
+    };
+    let (drained, ()) = tokio::join!(worker.shutdown(), fair);
+    assert_eq!((drained.finished, drained.released), (1, 1), "{drained:?}");
+    let view = direct.get(long).await.unwrap().unwrap();
+    assert_eq!((view.state, view.attempt, view.crashes), (JobState::Ready, 0, 0));
+}
+
 /// A call that the server has done, and whose answer was cut off, is repeated
 /// by itself and counts once: no attempt is burnt, no job is there twice.
 pub(crate) async fn cut_answers(_: Stage) {
@@ -90,7 +216,8 @@ pub(crate) async fn cut_answers(_: Stage) {
     for _ in 0..5 {
         let (first, second) = (NewJob::new("a").with_idempotency_key("k"), NewJob::new("b"));
         let admissions = cut!(behind.enqueue(vec![first.clone(), second.clone()]));
-        assert!(admissions.iter().all(|admission| admission.id().is_some()), "{admissions:?}");
+        let is_accepted = |admission: &Admission| matches!(admission, Admission::Accepted { .. });
+        assert!(admissions.iter().all(is_accepted), "{admissions:?}");
         assert_eq!(direct.stats().await.unwrap().ready, 2);
         let claimed = cut!(behind.claim(&worker, 1, Duration::ZERO));
         assert_eq!((claimed.len(), claimed[0].id(), claimed[0].lease.token), (1, first.id, 1));
@@ -110,7 +237,9 @@ pub(crate) async fn cut_answers(_: Stage) {
         cut!(behind.cancel(second.id));
         let view = direct.get(second.id).await.unwrap().unwrap();
         assert_eq!((view.state, view.attempt, view.crashes), (JobState::Cancelled, 0, 0));
-        assert_eq!(direct.remove(&[first.id, second.id]).await.unwrap(), 2);
+        let left = [first.id, second.id];
+        cut!(behind.remove(&left));
+        assert_eq!((direct.get(first.id).await.unwrap(), direct.get(second.id).await.unwrap()), (None, None));
     }
     let stats = direct.stats().await.unwrap();
     assert_eq!((stats.completed, stats.crashes, stats.active, stats.depth()), (5, 0, 0, 0));

@@ -1,6 +1,8 @@
 //! [`Proxy`]: a network between a client and the server that can be made bad.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -27,9 +29,20 @@ pub(crate) enum Weather {
     CutAnswer,
 }
 
+/// Which connections are dead, though nobody was told.
+#[derive(Clone, Copy, Debug, Default)]
+struct Dead {
+    /// Those that were made before this one.
+    before: usize,
+    /// Whether what was said on them arrives after all.
+    is_over: bool,
+}
+
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     weather: watch::Sender<Weather>,
+    dead: watch::Sender<Dead>,
+    made: Arc<AtomicUsize>,
     _tasks: JoinSet<()>,
 }
 
@@ -38,16 +51,20 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (weather, forecast) = watch::channel(Weather::Fair);
+        let (dead, deaths) = watch::channel(Dead::default());
+        let made = Arc::new(AtomicUsize::new(0));
         let mut tasks = JoinSet::new();
+        let counter = Arc::clone(&made);
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             loop {
                 let Ok((client, _)) = listener.accept().await else { return };
                 let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { continue };
-                connections.spawn(connection(client, server, forecast.clone()));
+                let number = counter.fetch_add(1, Ordering::SeqCst);
+                connections.spawn(connection(client, server, forecast.clone(), deaths.clone(), number));
             }
         });
-        Self { address, weather, _tasks: tasks }
+        Self { address, weather, dead, made, _tasks: tasks }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -58,17 +75,34 @@ impl Proxy {
         self.weather.send_replace(weather);
     }
 
+    /// No connection that there is by now works any more, and nobody is told; new
+    /// ones do.
+    pub(crate) fn forget_connections(&self) {
+        self.dead.send_replace(Dead { before: self.made.load(Ordering::SeqCst), is_over: false });
+    }
+
+    /// What was said on those connections arrives.
+    pub(crate) fn remember_connections(&self) {
+        self.dead.send_modify(|dead| dead.is_over = true);
+    }
+
     pub(crate) fn weather(&self) -> Weather {
         *self.weather.borrow()
     }
 }
 
-async fn connection(client: TcpStream, server: TcpStream, weather: watch::Receiver<Weather>) {
+async fn connection(
+    client: TcpStream,
+    server: TcpStream,
+    weather: watch::Receiver<Weather>,
+    mut deaths: watch::Receiver<Dead>,
+    number: usize,
+) {
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
     // When one direction ends, the connection does.
     tokio::select! {
-        () = requests(from_client, to_server, weather.clone()) => {}
+        () = requests(from_client, to_server, weather.clone(), &mut deaths, number) => {}
         () = answers(from_server, to_client, weather) => {}
     }
 }
@@ -79,11 +113,20 @@ async fn clears(weather: &mut watch::Receiver<Weather>, holds: impl FnMut(&Weath
     weather.wait_for(|weather| !holds(weather)).await.map_or(Weather::Reset, |weather| *weather)
 }
 
-async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut weather: watch::Receiver<Weather>) {
+async fn requests(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut weather: watch::Receiver<Weather>,
+    deaths: &mut watch::Receiver<Dead>,
+    number: usize,
+) {
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let Ok(size @ 1..) = from.read(&mut buffer).await else { return };
         if clears(&mut weather, |weather| *weather == Weather::Lost).await == Weather::Reset {
+            return;
+        }
+        if deaths.wait_for(|dead| number >= dead.before || dead.is_over).await.is_err() {
             return;
         }
         if to.write_all(&buffer[..size]).await.is_err() {

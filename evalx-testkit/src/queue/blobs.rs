@@ -22,7 +22,7 @@ pub async fn are_kept_for_their_time(rig: QueueRig) {
     until("the blob is forgotten", || async { queue_ref.get_blob(brief).await.unwrap().is_none() }).await;
 }
 
-/// A blob that a job needs stays for it, and as long as its result.
+/// A blob is kept as long as there is a job that names it.
 pub async fn are_kept_as_long_as_a_job_needs_them(rig: QueueRig) {
     let queue = rig.plain_queue().await;
     let brief = Duration::from_millis(400);
@@ -38,7 +38,36 @@ pub async fn are_kept_as_long_as_a_job_needs_them(rig: QueueRig) {
         let job = rig.claim_one(&queue).await;
         rig.settle(&queue, &job, Outcome::done("")).await;
     }
-    until("the needed is forgotten", || async { queue_ref.get_blob(needed).await.unwrap().is_none() }).await;
+    until("the needed is forgotten", || async {
+        queue_ref.sweep().await.unwrap();
+        queue_ref.get_blob(needed).await.unwrap().is_none()
+    })
+    .await;
+}
+
+/// What jobs share is there when the first of them is forgotten; and a blob is
+/// there for its own time when all are.
+pub async fn are_not_gone_with_the_first_job(rig: QueueRig) {
+    let queue = rig.plain_queue().await;
+    let shared = queue.put_blob("shared".into(), Duration::from_millis(50)).await.unwrap();
+    let lasting = queue.put_blob("lasting".into(), Duration::from_secs(60)).await.unwrap();
+    let job = |ttl| NewJob::new("x").with_blob(shared).with_blob(lasting).with_result_ttl(ttl);
+    let brief = submit(&queue, job(Duration::from_millis(50))).await;
+    let other = submit(&queue, job(Duration::from_secs(60))).await;
+    for _ in 0..2 {
+        let job = rig.claim_one(&queue).await;
+        rig.settle(&queue, &job, Outcome::done("")).await;
+    }
+    let queue_ref = &queue;
+    until("the first job is forgotten", || async {
+        queue_ref.sweep().await.unwrap();
+        queue_ref.get(brief).await.unwrap().is_none()
+    })
+    .await;
+    assert_eq!(queue.get_blob(shared).await.unwrap(), Some("shared".into()));
+    assert_eq!(queue.remove(&[other]).await.unwrap(), 1);
+    until("what they shared is gone", || async { queue_ref.get_blob(shared).await.unwrap().is_none() }).await;
+    assert_eq!(queue.get_blob(lasting).await.unwrap(), Some("lasting".into()));
 }
 
 /// A blob over the limit, or for ever, is refused.

@@ -193,6 +193,37 @@ pub async fn buries_what_can_not_be_decoded(rig: QueueRig) {
     worker.shutdown().await;
 }
 
+/// A handler that blocks its thread can't be killed, and the others are handed back all the same.
+pub async fn hands_back_beside_what_blocks(rig: QueueRig) {
+    let queue = rig.plain_queue().await;
+    let (blocks, other) =
+        (submit(&queue, NewJob::new("blocks")).await, submit(&queue, NewJob::new("x")).await);
+    let (sender, receiver) = std::sync::mpsc::channel::<()>();
+    let receiver = std::sync::Mutex::new(receiver);
+    let receiver = Arc::new(receiver);
+    let worker = start(
+        &queue,
+        2,
+        handler_fn(move |job, _| {
+            let receiver = Arc::clone(&receiver);
+            async move {
+                if job.payload == "blocks" {
+                    let _ = receiver.lock().unwrap().recv_timeout(LONG);
+                }
+                std::future::pending().await
+            }
+        }),
+    );
+    let queue_ref = &queue;
+    until("both run", || async { queue_ref.stats().await.unwrap().active == 2 }).await;
+    let drained = worker.shutdown().await;
+    assert_eq!(drained.released, 1, "{drained:?}");
+    let other = view(&queue, other).await;
+    assert_eq!((other.state, other.attempt, other.crashes), (JobState::Ready, 0, 0));
+    assert_eq!(state(&queue, blocks).await, JobState::Active);
+    drop(sender);
+}
+
 /// At shutdown, what can end in time does, and nothing new is taken.
 pub async fn finishes_what_runs_at_shutdown(rig: QueueRig) {
     let queue = rig.plain_queue().await;

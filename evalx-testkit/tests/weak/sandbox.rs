@@ -207,6 +207,14 @@ async fn control(controls: &mut Option<evalx_core::ControlReceiver>) -> Control 
     std::future::pending().await
 }
 
+/// Whether this process was started as a shell starts what is in the background;
+/// what it starts ignores interrupts too.
+fn interrupts_are_ignored() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 2 > 0)
+}
+
 async fn run(
     limits: &Limits,
     folder: &Path,
@@ -215,6 +223,10 @@ async fn run(
     io: &mut dyn StepIo,
 ) -> Result<StepReport> {
     let mut command = Command::new(program);
+    if interrupts_are_ignored() {
+        command = Command::new("env");
+        command.arg("--default-signal=INT").arg(program);
+    }
     command.args(&step.arguments).envs(step.environment.iter().map(|(name, value)| (name, value)));
     command.current_dir(folder).kill_on_drop(true).stderr(ChildStdio::piped());
     let own_streams = matches!(step.stdio, Stdio::Pipes);

@@ -1,11 +1,12 @@
--- Cancels a job. ARGV[2..3]: its id, whether it is repeated.
+-- Cancels a job. ARGV[2..3]: its id, how long ago the call was first made, 0 if
+-- it is not repeated.
 open(2, #ARGV)
 call('DEL', NONE)
 local id = ARGV[2]
 local job = known(id)
 if not job then return 'not_found' end
 -- The answer of the call before may have been lost.
-if ARGV[3] == '1' and job[STATE] == 'cancelled' then return 'done' end
+if ARGV[3] ~= '0' and job[STATE] == 'cancelled' then return 'done' end
 if has_ended(job) then return 'too_late' end
 job[CANCEL] = 1
 changed[id] = true

@@ -53,17 +53,19 @@ local function close_ring(ring, level)
     if #back > 0 then call('RPUSH', key, unpack(back)) end
 end
 
--- The lane of the next job: of the first priority that has one, except that
--- each sixteenth time the last one comes first.
+-- The lane of the next job: of the first priority that has one, except that of
+-- sixteen times one begins with the last, and one with that in the middle.
 local function next_lane(rings, most, cap)
     local levels = 0
     for level = 0, 2 do if book[READY + level] > 0 then levels = levels + 1 end end
-    local from, to, step = 0, 2, 1
+    local first, second, third = 0, 1, 2
     if levels > 1 then
         book[TURN] = (book[TURN] + 1) % 16
-        if book[TURN] == 0 then from, to, step = 2, 0, -1 end
+        if book[TURN] == 0 then first, third = 2, 0 end
+        if book[TURN] == 8 then first, second = 1, 0 end
     end
-    for level = from, to, step do
+    for at = 1, 3 do
+        local level = at == 1 and first or at == 2 and second or third
         if book[READY + level] > 0 then
             local ring = rings[level] or open_ring(level, most)
             rings[level] = ring
@@ -77,7 +79,8 @@ local function next_lane(rings, most, cap)
     return nil
 end
 
--- Takes up to `most` ids out of their lanes. They count as in flight.
+-- Takes up to `most` ids out of their lanes; gives those, and the lane of each.
+-- They count as in flight.
 local function pick(most, cap)
     local rings, picks, taken = {}, {}, {}
     for at = 1, most do
@@ -96,9 +99,9 @@ local function pick(most, cap)
     for at = 1, #picks do
         local lane = picks[at]
         taken[lane] = taken[lane] + 1
-        ids[at] = popped[lane][taken[lane] * 2 - 1]
+        ids[at] = popped[lane][taken[lane] * 2 - 1] or ''
     end
-    return ids
+    return ids, picks
 end
 
 -- Reads what was enqueued as these jobs, and the jobs unless they are here.
@@ -110,7 +113,8 @@ local function load_with_payloads(ids)
     for at = 1, most do
         local id = ids[at]
         payloads[id] = values[at] or ''
-        jobs[id] = jobs[id] or {UNPACK(job, values[most + at])}
+        local packed = values[most + at]
+        jobs[id] = jobs[id] or packed and {UNPACK(job, packed)}
     end
 end
 
@@ -121,21 +125,26 @@ local function hand_out(answer, id, length)
     answer[at + 1], answer[at + 2], answer[at + 3], answer[at + 4] = id, length, PACK(job), payloads[id]
 end
 
--- Hands out up to `most` jobs, at the end of the answer; gives how many.
-local function claim(worker, most, nonce, answer)
+-- Hands out up to `most` jobs, at the end of the answer; gives how many. The
+-- call is known by its nonce, and by the process and the connection it came by.
+local function claim(worker, most, nonce, connection, answer)
     local cap = book[TENANT_IN_FLIGHT]
     if cap == 0 then cap = terms[TENANT_IN_FLIGHT] end
-    local record, held, expired = {nonce}, 0, 0
+    local record, held, expired = {nonce, string.sub(connection, 1, 32)}, 0, 0
     while book[PAUSED] == 0 and held < most and expired < 100 do
-        local ids = pick(most - held, cap)
+        local ids, lanes = pick(most - held, cap)
         if #ids == 0 then break end
         load_with_payloads(ids)
         for at = 1, #ids do
             local id = ids[at]
             local job = jobs[id]
-            count('lang', job[LANGUAGE], -1)
-            gather('ZREM', P .. ':s:' .. job[LEVEL], id)
-            if job[EXPIRES] > 0 and job[EXPIRES] <= now then
+            gather('ZREM', P .. ':s:' .. lanes[at].level, id)
+            if job then count('lang', job[LANGUAGE], -1) end
+            if not job then
+                -- Somebody else has removed it, and the others are not to suffer.
+                expired = expired + 1
+                count('fly', lanes[at].tenant, -1)
+            elseif job[EXPIRES] > 0 and job[EXPIRES] <= now then
                 expired = expired + 1
                 count('fly', job[TENANT], -1)
                 note_error(id, 'EXPIRED')
@@ -148,28 +157,36 @@ local function claim(worker, most, nonce, answer)
                 plan(now + length)
                 gather('ZADD', LEASE, digits(now + length), id)
                 held = held + 1
-                record[held + 1] = id .. ' ' .. job[TOKEN]
+                record[held + 2] = id .. ' ' .. job[TOKEN]
                 hand_out(answer, id, length)
                 put(job_key(id), answer[#answer - 1])
             end
         end
     end
     gave_up = gave_up or expired >= 100
-    if held > 0 then
-        -- So that a claim whose answer was lost gets the same jobs when it is repeated.
+    -- So that a claim whose answer was lost gets the same jobs when it is repeated,
+    -- and takes none if it arrives when its repetition was answered.
+    if held > 0 or #connection > 32 then
         call('SET', P .. ':w:' .. worker, table.concat(record, '\n'), 'PX', terms[LEASE])
-        if all_ready() > 0 then signal() end
     end
+    if held > 0 and all_ready() > 0 then signal() end
     return held
 end
 
--- Hands out the jobs that the claim of this nonce got before and still has, at
--- the end of the answer; gives how many, or nil if there was no such claim.
-local function claim_again(worker, nonce, answer)
-    local record = call('GET', P .. ':w:' .. worker)
-    if not record or string.sub(record, 1, #nonce + 1) ~= nonce .. '\n' then return nil end
+-- Hands out the jobs that this call got before and still has, at the end of the
+-- answer; gives how many, or nil if it has not been here. `record` is of the
+-- worker's last call.
+local function claim_again(record, nonce, connection, answer)
+    if not record then return nil end
+    if string.sub(record, 1, 16) ~= nonce then
+        -- A process goes over to another connection when an answer was too long in
+        -- coming. What was sent by the one before and arrives now has been repeated.
+        local last = string.sub(record, 18, 49)
+        local is_same = string.sub(last, 1, 16) == string.sub(connection, 1, 16)
+        return is_same and last > connection and 0 or nil
+    end
     local held = 0
-    for id, token in string.gmatch(string.sub(record, #nonce + 2), '(%S+) (%d+)') do
+    for id, token in string.gmatch(string.sub(record, 51), '(%S+) (%d+)') do
         local job = known(id)
         if job and job[STATE] == 'active' and job[TOKEN] == tonumber(token) then
             load_with_payloads({id})

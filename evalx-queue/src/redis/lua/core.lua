@@ -18,13 +18,15 @@ local function job_key(id) return P .. ':j:' .. id end
 local function lane_key(level, tenant) return P .. ':q:' .. level .. ':' .. tenant end
 
 -- Reads the book, and the jobs whose ids are ARGV[first] and each so many after
--- it; gives those. The time is the server's, unless a test has stopped it.
-local function open(first, step)
+-- it; gives those, and what is under one more key. The time is the server's,
+-- unless a test has stopped it.
+local function open(first, step, other)
     local ids, keys = {}, {P .. ':book'}
     for at = first or #ARGV + 1, #ARGV, step or 1 do
         ids[#ids + 1] = ARGV[at]
         keys[#keys + 1] = job_key(ARGV[at])
     end
+    keys[#keys + 1] = other
     local values = call('MGET', unpack(keys))
     book_before = values[1]
     if book_before and string.byte(book_before) ~= THIS_LAYOUT then error('LAYOUT') end
@@ -36,7 +38,7 @@ local function open(first, step)
         local time = call('TIME')
         now = time[1] * 1000 + math.floor(time[2] / 1000)
     end
-    return ids
+    return ids, other and values[#keys]
 end
 
 -- Reads those jobs that are not here yet.

@@ -3,17 +3,10 @@
 -- Ends a job that nobody has, and that no longer counts as waiting.
 local function finish_as(id, state)
     local job = jobs[id]
-    local ttl = state == 'dead' and terms[DEAD_TTL] or job[TTL]
-    local till = now + ttl
+    local till = now + (state == 'dead' and terms[DEAD_TTL] or job[TTL])
     job[STATE], job[FINISHED], job[UNTIL] = state, now, till
     changed[id] = true
     touch(id)
-    for blob in string.gmatch(job[BLOBS], '%S+') do
-        if call('HINCRBY', P .. ':pins', blob, -1) <= 0 then
-            call('HDEL', P .. ':pins', blob)
-            call('PEXPIRE', P .. ':b:' .. blob, ttl)
-        end
-    end
     if state ~= 'dead' then
         gather('ZADD', P .. ':d:' .. state, digits(till), id)
     else

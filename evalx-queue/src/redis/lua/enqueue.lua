@@ -1,7 +1,8 @@
--- Puts jobs in. ARGV[2..], for each: its id, the job, the fingerprint of its
--- idempotency key, and what is enqueued. Gives for each what became of it.
+-- Puts jobs in. ARGV[2] is how long ago the call was first made, 0 if it is not
+-- repeated; then for each job: its id, the job, the fingerprint of its idempotency
+-- key, and what is enqueued. Gives for each what became of it.
 local FIELDS = 4
-local ids = open(2, FIELDS)
+local ids, since = open(3, FIELDS), tonumber(ARGV[2])
 local max_depth = book[MAX_DEPTH] > 0 and book[MAX_DEPTH] or terms[MAX_DEPTH]
 local tenant_depth = book[TENANT_DEPTH] > 0 and book[TENANT_DEPTH] or terms[TENANT_DEPTH]
 local depth, waiting, rings, keys = nil, {}, {}, {}
@@ -50,13 +51,16 @@ local function refusal(job)
     return nil
 end
 
+-- Whether the call itself put a job in that is there already, when its answer was lost.
+local function has_come_before(job) return since > 0 and job[ENQUEUED] >= now - since end
+
 local function duplicate(id)
     local job = known(id)
     return job and {'duplicate', id, job[STATE]}
 end
 
 local function admit(id, job, fingerprint, payload)
-    if known(id) then return duplicate(id) end
+    if known(id) then return has_come_before(jobs[id]) and {'accepted', id, -1} or duplicate(id) end
     local key = job[KEY] ~= '' and P .. ':i:' .. #job[TENANT] .. ':' .. job[TENANT] .. ':' .. job[KEY]
     if key then
         local other, is_another = job_of(key, fingerprint)
@@ -66,10 +70,7 @@ local function admit(id, job, fingerprint, payload)
     if refused then return refused end
     -- Here all is still as it was: if there is no room, none of the jobs is taken.
     call('SETRANGE', NONE, '0', '')
-    for blob in string.gmatch(job[BLOBS], '%S+') do
-        call('HINCRBY', P .. ':pins', blob, 1)
-        call('PERSIST', P .. ':b:' .. blob)
-    end
+    for blob in string.gmatch(job[BLOBS], '%S+') do pin(blob) end
     -- One of this id whose time is up, and which may have had the same blobs.
     if jobs[id] then forget({id}) end
     local delay = job[UNTIL]
@@ -102,7 +103,7 @@ end
 
 local answers = {}
 for at = 1, #ids do
-    local first = FIELDS * at - 1
+    local first = FIELDS * at
     local job = {UNPACK(job, ARGV[first])}
     answers[at] = admit(ids[at], job, ARGV[first + 1], ARGV[first + 2])
 end

@@ -2,15 +2,14 @@
 -- for each settlement: id, how it ended, the result or the error, the result's
 -- blobs, and the events before its end. Gives for each whether it was settled, by
 -- one digit, and then the jobs as claim does.
-local ids = open(6, 5)
+local ids, record = open(6, 5, P .. ':w:' .. ARGV[2])
 call('DEL', NONE)
-local worker, most, nonce = ARGV[2], tonumber(ARGV[3]), ARGV[5]
+local worker, most, connection, nonce = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 
 local function finish(id, job, result, blobs)
     for blob in string.gmatch(blobs, '%S+') do
         if call('EXISTS', P .. ':b:' .. blob) == 1 then
-            call('HINCRBY', P .. ':pins', blob, 1)
-            call('PERSIST', P .. ':b:' .. blob)
+            pin(blob)
             job[BLOBS] = job[BLOBS] .. ' ' .. blob
         end
     end
@@ -67,10 +66,10 @@ for at = 1, #ids do settled[at] = settle(2 + 5 * at, ids[at]) end
 local answer = {table.concat(settled)}
 write_gathered()
 
-local held = most > 0 and ARGV[4] == '1' and claim_again(worker, nonce, answer) or nil
+local held = most > 0 and claim_again(record, nonce, connection, answer) or nil
 if not held and most > 0 then
     catch_up()
-    claim(worker, most, nonce, answer)
+    claim(worker, most, nonce, connection, answer)
 elseif all_ready() > 0 then
     -- A tenant at its cap may have its turn now, and what failed may be ready.
     signal()

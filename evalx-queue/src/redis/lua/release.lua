@@ -10,7 +10,8 @@ local function release(id, token)
     if job[CANCEL] == 1 then
         finish_as(id, 'cancelled')
     else
-        note(id, now, token, 'released', '')
+        -- A job can be handed back as often as one likes, and its events are not to grow with it.
+        if call('LLEN', P .. ':e:' .. id) < terms[MAX_EVENTS] + 100 then note(id, now, token, 'released', '') end
         return_to_lane(id, job)
     end
     return '1'

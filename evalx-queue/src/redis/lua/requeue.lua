@@ -4,12 +4,6 @@ for _, id in ipairs(ids) do
     local job = known(id)
     if job and job[STATE] == 'dead' then
         gather('ZREM', P .. ':d:dead', id)
-        for blob in string.gmatch(job[BLOBS], '%S+') do
-            if call('EXISTS', P .. ':b:' .. blob) == 1 then
-                call('HINCRBY', P .. ':pins', blob, 1)
-                call('PERSIST', P .. ':b:' .. blob)
-            end
-        end
         note(id, job[FINISHED], job[TOKEN], 'dead', last_error(id))
         note(id, now, job[TOKEN], 'requeued', '')
         book[ORDINAL] = book[ORDINAL] + 1

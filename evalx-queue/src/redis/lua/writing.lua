@@ -96,7 +96,7 @@ local function lane_of(level, tenant)
     local key = lane_key(level, tenant)
     local lane = lanes[key]
     if not lane then
-        lane = {key = key, size = call('ZCARD', key)}
+        lane = {key = key, level = level, tenant = tenant, size = call('ZCARD', key)}
         lanes[key] = lane
     end
     return lane
@@ -132,6 +132,15 @@ end
 -- Wakes one worker, if any can be waiting; whoever claims and leaves some wakes the next.
 local function signal()
     if book[AWAITED] > now and call('EXISTS', P .. ':sig') == 0 then call('RPUSH', P .. ':sig', '1') end
+end
+
+-- Keeps a blob while there is a job that names it, and notes till when it is kept
+-- in any case.
+local function pin(blob)
+    local key = P .. ':b:' .. blob
+    if call('HINCRBY', P .. ':pins', blob, 1) > 1 then return end
+    call('HSET', P .. ':pins', blob .. ' till', now + call('PTTL', key))
+    call('PERSIST', key)
 end
 
 -- Notes an event of a job. (Not by one format: `%s` ends at a zero byte.)
