@@ -111,4 +111,6 @@ mod work;
 
 pub use backend::IsolateSandbox;
 pub use config::{ControlGroups, IsolateConfig};
+/// Public for the fuzz targets alone, and not part of the interface.
+#[doc(hidden)]
 pub use meta::{Meta, Status};
