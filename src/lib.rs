@@ -51,11 +51,15 @@
 mod backends;
 mod choice;
 mod deferred;
+#[cfg(feature = "docker")]
+mod docker;
 
 #[cfg(feature = "docker")]
 pub use backends::DOCKER_IMAGE;
 pub use backends::{Backends, Starting};
 pub use choice::Choice;
+#[cfg(feature = "docker")]
+pub use docker::docker_image;
 
 #[doc(inline)]
 pub use evalx_core::*;
