@@ -56,10 +56,10 @@
 //! | wants to be called three times | boxes are initialised ahead, and cleaned up behind |
 //! | leaves it to its callers who uses which box | leases of numbers by lock files, and a note of what to remove if their holder dies |
 //!
-//! [`capabilities`](evalx_core::Sandbox::capabilities), and the command
-//! `evalx doctor`, say how much of this the machine can do. A session that asks for a
-//! limit that can't be held is refused, unless the operator has
-//! [accepted](IsolateConfig::accept_weak) that by name.
+//! What of it this machine can do is said by
+//! [`capabilities`](evalx_core::Sandbox::capabilities), and by the command
+//! `evalx doctor`. A session that asks for a limit which can't be held is refused,
+//! unless the operator has [accepted](IsolateConfig::accept_weak) that by name.
 //! The [threat model] names what isolate can't hold.
 //!
 //! # Requirements
