@@ -29,9 +29,9 @@
 //! }
 //! ```
 //!
-//! It needs a machine that can run the backend; `examples/quickstart.rs` is
-//! the same as a program. To try out what is built on the traits without one,
-//! there is `FakeSandbox` of `evalx-testkit`.
+//! It needs a machine that can run the backend; `examples/quickstart.rs` is the
+//! same as a program. `FakeSandbox` of `evalx-testkit` is there to try out, on any
+//! machine, what is built on the traits.
 //!
 //! # Crate features
 //!
@@ -45,17 +45,21 @@
 //! - **redis**: `queue::RedisQueue`.
 //!
 //! Without native, isolate or docker there is no backend. [`Backends`] chooses among
-//! them, by the environment if that is wanted, and has one fall back on another.
+//! them, if wanted by what the environment says, and lets one fall back on another.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backends;
 mod choice;
 mod deferred;
+#[cfg(feature = "docker")]
+mod docker;
 
 #[cfg(feature = "docker")]
 pub use backends::DOCKER_IMAGE;
 pub use backends::{Backends, Starting};
 pub use choice::Choice;
+#[cfg(feature = "docker")]
+pub use docker::docker_image;
 
 #[doc(inline)]
 pub use evalx_core::*;

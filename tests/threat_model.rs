@@ -1,20 +1,24 @@
-//! `docs/threat-model.md` names only trials and files that there are.
+//! `docs/threat-model.md` and `docs/queue.md` name only trials that there are.
 //!
 //! A promise is worth as much as what holds it: a trial that is renamed or
 //! removed must not leave a promise behind that nothing tests any more.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use evalx_testkit::{Case, conformance, escape};
+use evalx_testkit::{Case, conformance, escape, queue};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
+fn text(path: &str) -> String {
+    fs::read_to_string(root().join(path)).expect("the file is there, and is UTF-8")
+}
+
 fn page() -> String {
-    fs::read_to_string(root().join("docs/threat-model.md")).expect("the page is there, and is UTF-8")
+    text("docs/threat-model.md")
 }
 
 /// Every text between backticks.
@@ -29,17 +33,20 @@ fn named<'a>(page: &'a str, suite: &str) -> Vec<&'a str> {
     trials.filter(|name| name.contains("::")).collect()
 }
 
-fn check(suite: &str, cases: &[Case]) {
-    let page = page();
-    let known: BTreeSet<&str> = cases.iter().map(Case::name).collect();
-    let named = named(&page, suite);
-    assert!(!named.is_empty(), "the page names no trial of {suite}");
+/// Fails if one of the names is none of what is known.
+fn all_exist(page: &str, named: &[&str], known: &BTreeSet<&str>) {
     let exists = |name: &str| match name.strip_suffix('*') {
         Some(prefix) => known.iter().any(|known| known.starts_with(prefix)),
         None => known.contains(name),
     };
-    let wrong: Vec<_> = named.into_iter().filter(|name| !exists(name)).collect();
-    assert!(wrong.is_empty(), "docs/threat-model.md names trials of {suite} that are not there: {wrong:?}");
+    assert!(!named.is_empty(), "{page} names no trial");
+    let wrong: Vec<_> = named.iter().filter(|name| !exists(name)).collect();
+    assert!(wrong.is_empty(), "{page} names trials that are not there: {wrong:?}");
+}
+
+fn check(suite: &str, cases: &[Case]) {
+    let known = cases.iter().map(Case::name).collect();
+    all_exist("docs/threat-model.md", &named(&page(), suite), &known);
 }
 
 #[test]
@@ -50,6 +57,28 @@ fn every_escape_trial_that_is_named_exists() {
 #[test]
 fn every_conformance_trial_that_is_named_exists() {
     check("conformance", &conformance::cases());
+}
+
+#[test]
+fn every_trial_of_queues_that_is_named_exists() {
+    let page = text("docs/queue.md");
+    let cases = queue::cases();
+    let known = cases.iter().map(queue::QueueCase::name).collect();
+    all_exist("docs/queue.md", &named(&page, "conformance"), &known);
+}
+
+/// They are named `faults fNN_…`, and in the same cell of a table `fNN_…` alone.
+#[test]
+fn every_fault_test_that_is_named_exists() {
+    let page = text("docs/queue.md");
+    let names = quoted(&page).map(|text| text.strip_prefix("faults ").unwrap_or(text));
+    let is_one = |name: &&str| {
+        let rest = name.strip_prefix('f').unwrap_or_default();
+        rest.find('_').is_some_and(|end| end > 0 && rest[..end].bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    let tests = text("evalx-queue/tests/faults/main.rs");
+    let known = tests.split('"').skip(1).step_by(2).collect();
+    all_exist("docs/queue.md", &names.filter(is_one).collect::<Vec<_>>(), &known);
 }
 
 #[test]
@@ -64,8 +93,7 @@ fn every_class_of_attacks_is_spoken_of() {
 /// What a backend leaves out of the suites, it has to own up to.
 #[test]
 fn every_case_that_isolate_cannot_hold_is_named() {
-    let tests = root().join("evalx-sandbox-isolate/tests/backend/mod.rs");
-    let tests = fs::read_to_string(tests).expect("the tests are there");
+    let tests = text("evalx-sandbox-isolate/tests/backend/mod.rs");
     let texts = tests.split('"').skip(1).step_by(2);
     let left_out: Vec<&str> = texts.filter(|text| text.contains("::") && !text.contains(' ')).collect();
     assert!(left_out.len() > 20, "{left_out:?}");
@@ -73,28 +101,4 @@ fn every_case_that_isolate_cannot_hold_is_named() {
     let named: BTreeSet<&str> = quoted(&page).filter_map(|text| text.split(' ').nth(1)).collect();
     let silent: Vec<_> = left_out.into_iter().filter(|name| !named.contains(name)).collect();
     assert!(silent.is_empty(), "left out, and not named in docs/threat-model.md: {silent:?}");
-}
-
-/// Links between the pages of the repository, the decisions among them.
-#[test]
-fn every_link_leads_somewhere() {
-    let mut pages =
-        vec![root().join("ARCHITECTURE.md"), root().join("README.md"), root().join("SECURITY.md")];
-    for folder in ["docs", "docs/decisions"] {
-        let entries = fs::read_dir(root().join(folder)).expect("the folder is there");
-        pages
-            .extend(entries.map(|entry| entry.expect("it can be read").path()).filter(|path| path.is_file()));
-    }
-    let mut wrong = Vec::new();
-    for path in pages {
-        let text = fs::read_to_string(&path).expect("a page is UTF-8");
-        let folder = path.parent().unwrap_or(Path::new("/"));
-        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let file = target.split('#').next().unwrap_or_default();
-            if !target.contains("://") && !file.is_empty() && !folder.join(file).exists() {
-                wrong.push(format!("{}: {target}", path.display()));
-            }
-        }
-    }
-    assert!(wrong.is_empty(), "links that lead nowhere: {wrong:?}");
 }

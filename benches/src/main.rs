@@ -22,11 +22,17 @@ const MARKS: [&str; 2] =
 
 const HEAD: &str = "## All backends, compared
 
-Written by `cargo run -p evalx-benches` from what `cargo bench -p evalx-benches` measured last; \
-`examples/images/make.sh base` makes the image. Compare within one table: the machine is the same, \
-its noise is not.
+`cargo run -p evalx-benches` writes this part from what `cargo bench -p evalx-benches` measured last; \
+`examples/images/make.sh base` makes the image. Compare figures of one table only: they are of one \
+machine, but what else it did differs from table to table.
+
+`hello C` prints a line and is compiled by `cc -O2 -static -s`; `hello Python` is \
+`python3 -c \"print('hello')\"`. A run has a session of its own (opened, the program placed, run, \
+closed), unless the table says *step alone*: then the session is open already.
 
 - **floor**: `posix_spawn` and a wait, no sandbox at all.
+- **native**: this backend, warm.
+- **isolate**: this backend, warm; with control groups only where isolate can use them.
 - **docker agent**: a warm container; steps are started by the agent inside.
 - **docker exec**: a warm container; steps are started by the engine's API, without evalx.
 - **docker create**: as *docker agent*, with a container made for each session.
@@ -37,14 +43,17 @@ its noise is not.
 /// A median: of which bench, of which task, and by what.
 type Median = (&'static str, &'static str, &'static str);
 
-/// What the warm pool and the agent are for, as ratios of two medians.
-const RATIOS: [(&str, [Median; 2]); 2] = [
+/// What the warm pool and the agent are for, as ratios of two medians: the
+/// percentage stands between the two texts.
+const RATIOS: [(&str, &str, [Median; 2]); 2] = [
     (
-        "A run of hello C in a session of its own, through the agent, in parts of a `docker exec`",
+        "A run of hello C through the agent, with a session of its own, takes",
+        "of the time of a `docker exec`.",
         [("warm_run", "hello C", "docker agent"), ("warm_run", "hello C", "docker exec")],
     ),
     (
-        "A submission with 20 tests, its compile cached, in parts of one `docker run`",
+        "The 20 tests of a compiled C++ program, run through the agent, together take",
+        "of the time of one `docker run` of hello C.",
         [
             ("twenty_tests", "20 tests of a compiled C++ program", "docker agent"),
             ("warm_run", "hello C", "docker run"),
@@ -68,9 +77,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         writeln!(page, "- {name}: {version}")?;
     }
     page.push('\n');
-    for (what, [one, other]) in RATIOS {
+    for (what, of, [one, other]) in RATIOS {
         if let (Some(one), Some(other)) = (median(&records, one), median(&records, other)) {
-            writeln!(page, "- {what}: {:.3}", one.as_secs_f64() / other.as_secs_f64())?;
+            writeln!(page, "- {what} {:.1} % {of}", 100.0 * one.as_secs_f64() / other.as_secs_f64())?;
         }
     }
     page.push_str("\n![Median of one warm run](benchmarks.svg)\n");

@@ -1,11 +1,11 @@
 //! The agent: the process inside a container that runs untrusted programs there.
 //!
-//! A container of `evalx-sandbox-docker` has one main process, this one, and
-//! the host is attached to its stdin and stdout. Starting a step so takes a
-//! message, where the engine's own way into a container (`docker exec`) takes
-//! a hundred times as long. It needs nothing of the image around it, which may
-//! be `FROM scratch`: it is statically linked, or comes with its own loader and
-//! libraries.
+//! The main process of a container of `evalx-sandbox-docker` is the agent, and
+//! the host is attached to its stdin and stdout. So starting a step takes one
+//! message; `docker exec`, the engine's own way into a container, takes more
+//! than ten times as long. The agent needs nothing of the image around it, which
+//! may be `FROM scratch`: it is statically linked, or comes with its own loader
+//! and libraries.
 //!
 //! ```text
 //!   host ══ attached stream ══╗
@@ -21,24 +21,25 @@
 //! - The supervisor speaks with the host, mounts the session's disk, keeps the
 //!   time and counts the output. It is in a PID namespace above every program's:
 //!   none can see, signal or trace it.
-//! - Cells are made ahead of their steps, whichever sessions those will be of: the
-//!   disk of a session that begins later is mounted in them too. A cell mounts a
+//! - Cells are made ahead of their steps, before it is known which session a step
+//!   will belong to: the disk of a later session appears in them too. A cell mounts a
 //!   fresh `/proc`, gives up every capability, installs the filters of system calls
 //!   and starts the program; when the program ends it reports and ends, and the
 //!   kernel ends with it whatever else the program has started.
 //! - Where the host puts each cell in a control group of its own, [a few](wire::CELLS_AHEAD)
-//!   wait, and one is made as soon as one is taken, while its program runs: a step
-//!   waits neither for its making nor for the kernel to move it. Else there is one
-//!   at a time, made while no program runs: it would be measured with it.
-//! - A session's disk serves the next too, if that one's has the same size and it
-//!   is as new once it was emptied.
-//! - What is placed in many sessions is sent once, and kept in the supervisor's
-//!   own memory: each session gets a copy.
+//!   cells wait. As soon as one is taken the next is made, while the program runs, so
+//!   that a step waits neither for its cell to be made nor for the kernel to move it.
+//!   Otherwise there is one cell at a time, made while no program runs, since it would
+//!   be measured together with the program.
+//! - The disk of a session is used for the next one too, if that asks for the same
+//!   size and the disk is as good as new once it was emptied.
+//! - What is placed in many sessions is sent once and kept in the supervisor's own
+//!   memory; each session gets a copy.
 //!
 //! # Using it
 //!
-//! `evalx agent` is this program; so is `evalx-agent` of this package. Where
-//! the host speaks to an agent, [`wire`] has the words:
+//! `evalx agent` is this program, and so is `evalx-agent` of this package. The
+//! messages between host and agent are in [`wire`]:
 //!
 //! ```
 //! use evalx_agent::wire::{FromAgent, Inbox};

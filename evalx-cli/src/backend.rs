@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 
 use clap::{Args, ValueEnum};
-use evalx::{Backends, Choice, DockerConfig, Image};
+use evalx::{Backends, Choice, DockerConfig, Image, docker_image};
 use evalx_core::{DynSandbox, Limits, Network, SessionSpec, SyscallPolicy};
 use evalx_sandbox_isolate::IsolateConfig;
 use evalx_sandbox_native::{Cgroup, NativeConfig};
@@ -117,15 +117,8 @@ fn isolate_config(sessions: usize, native: &NativeConfig) -> IsolateConfig {
     native.toolchains.iter().fold(config, IsolateConfig::with_toolchain)
 }
 
-/// Names the image of containers, where it is not the one that
-/// `examples/images/make.sh` makes.
-const IMAGE_VARIABLE: &str = "EVALX_DOCKER_IMAGE";
-const IMAGE: &str = "evalx/base";
-
 fn docker_config(sessions: usize) -> DockerConfig {
-    let image = std::env::var(IMAGE_VARIABLE).ok().filter(|image| !image.is_empty());
-    let image = Image::new(image.unwrap_or_else(|| IMAGE.to_owned()), sessions);
-    DockerConfig::new(image).with_sessions(sessions)
+    DockerConfig::new(Image::new(docker_image(), sessions)).with_sessions(sessions)
 }
 
 fn cgroup_choice(value: Option<&OsStr>) -> Result<Cgroup, Failure> {

@@ -2,6 +2,7 @@
 //! what is missing and how to mend it; then a self-test of a second.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -38,6 +39,9 @@ struct Document {
     fit: bool,
     evalx: &'static str,
     kernel: String,
+    architecture: &'static str,
+    /// The user that evalx runs as, by number.
+    uid: Option<u32>,
     /// What the environment wants, and which backend that is here.
     choice: String,
     chosen: Option<String>,
@@ -88,6 +92,8 @@ pub(crate) async fn run(_: Arguments, console: &Console) -> Result<Status, Failu
         fit: backends.iter().any(|backend| backend.fit),
         evalx: env!("CARGO_PKG_VERSION"),
         kernel: kernel.trim().to_owned(),
+        architecture: std::env::consts::ARCH,
+        uid: fs::metadata("/proc/self").ok().map(|process| process.uid()),
         chosen: chosen(&choice, &backends),
         choice: choice.to_string(),
         backends,
@@ -245,7 +251,9 @@ impl SelfTest {
 }
 
 fn print(document: &Document, console: &Console) -> Result<(), Failure> {
-    console.line(format_args!("evalx {} on Linux {}", document.evalx, document.kernel))?;
+    let Document { evalx, kernel, architecture, .. } = document;
+    let user = document.uid.map(|uid| format!(", as uid {uid}")).unwrap_or_default();
+    console.line(format_args!("evalx {evalx} on Linux {kernel}, {architecture}{user}"))?;
     let chosen = document.chosen.as_deref().unwrap_or("no backend");
     console.line(format_args!("the choice `{}` takes {chosen}", document.choice))?;
     for backend in &document.backends {

@@ -241,6 +241,9 @@ fn doctor_finds_it_fit() {
         (&true.into(), &"native".into(), &true.into())
     );
     assert_eq!(native["self_test"].as_array().map(Vec::len), Some(5));
+    // What SECURITY.md asks of a report.
+    assert_eq!(document["architecture"], std::env::consts::ARCH);
+    assert!(document["uid"].is_u64() && document["kernel"].is_string(), "{document}");
     let text = evalx(&["doctor"]);
     assert!(String::from_utf8_lossy(&text.stdout).contains("native: fit"), "{text:?}");
 }

@@ -30,8 +30,8 @@
 //! 3. Rules match on the parsed diagnostic; the source refines them.
 //! 4. The first error is the root cause; what follows from it is left out.
 //!
-//! It is total on any bytes, and its time is bounded: of an output, the first
-//! 256 KiB and the last 512 KiB are read, and patterns match in linear time.
+//! It takes any bytes without a panic, and its time is bounded: the first 256 KiB and
+//! the last 512 KiB of an output are read, and patterns match in linear time.
 //!
 //! # Rules
 //!
@@ -47,8 +47,8 @@
 //!   of the line of code before it, and of the whole program), `program_without`
 //!   and `unless` (what must not match), `needs` (values that must be known) and
 //!   `in_library`;
-//! - texts: `title`, `explanation`, `suggestion` (one or several, of which the
-//!   first that can be completed is taken), `identifier`, `confidence`;
+//! - texts: `title`, `explanation`, `suggestion` (one or several; the first whose
+//!   values are all known is taken), `identifier`, `confidence`;
 //! - its trial: `example` (with `made` if it is no recorded one), `source` and
 //!   `source_file`, `matches`, `rejects`.
 //!

@@ -1,16 +1,17 @@
-//! What backends share that run programs on this very machine: the side of the host.
+//! Shared by the backends that run programs on the host itself: access to a session's
+//! files, its stdin, and which host files programs can see.
 //!
-//! Untrusted code meets the host's own code at few places, and each of them is
-//! here once, for every backend:
+//! Untrusted code meets the host's own code in few places, and each of them is
+//! here once, for all of these backends:
 //!
 //! - [`WorkFolder`] opens files that untrusted programs have made, [`blocking`]
 //!   keeps the wait for them off the runtime.
 //! - [`Feed`] brings a program its input, [`output_pipe`] takes its output.
-//! - [`view`] says what of the host programs see, and makes the rest.
+//! - [`view`] says which files of the host programs see, and makes the others.
 //! - [`private_folder`] makes the folders in which a supervisor notes what it owns.
 //!
-//! It starts no process, and knows no backend. A backend of your own can use
-//! it; those that ask another host for their sandboxes need none of it.
+//! It starts no process and knows no backend. A backend of your own can use it; one
+//! whose programs run on another machine needs none of it.
 //!
 //! # Example
 //!

@@ -1,7 +1,7 @@
 //! Runs untrusted programs with [isolate], the sandbox of programming contests, 1.x or 2.x.
 //!
 //! [`IsolateSandbox`] is a [`Sandbox`](evalx_core::Sandbox). It calls the
-//! `isolate` program, by itself and never by a shell; a session is a *box*.
+//! `isolate` program directly, never through a shell; a session is a *box*.
 //! isolate has to be installed, and this process has to be root.
 //!
 //! ```text
@@ -17,8 +17,8 @@
 //!
 //! # Example
 //!
-//! Not run as a test, for it needs isolate; as one, it is in the suites of
-//! `evalx-testkit`, which this crate passes.
+//! This is not run as a test, since it needs isolate; the suites of `evalx-testkit`,
+//! which this crate passes, test the same.
 //!
 //! ```no_run
 //! use evalx_core::{ByteSize, Collect, Limits, Outcome, Sandbox, SessionSpec, Step};
@@ -42,7 +42,7 @@
 //! # What isolate does, and what is put around it
 //!
 //! isolate makes namespaces, limits time and memory, and drops privileges. What
-//! it has not, and other backends have, is added from outside:
+//! it lacks and other backends have is added from outside:
 //!
 //! | isolate | here |
 //! |---|---|
@@ -52,7 +52,7 @@
 //! | limits processes by `RLIMIT_NPROC`, which tells nobody what it refused | a pids group, into which runs are born |
 //! | leaves the processors to whoever has most processes | on cgroup v1 a cpu group for each box, with equal shares |
 //! | adds the peak of memory of one run to the next of the same box | `--init` for each step, which keeps the session's files, since they are not in isolate's folder |
-//! | gives up a program that has made orphans before it was looked for | a gate, which lets the program go when isolate is ready |
+//! | gives up a program that has made orphans before it was looked for | a gate, which holds the program back until isolate is ready |
 //! | wants to be called three times | boxes are initialised ahead, and cleaned up behind |
 //! | leaves it to its callers who uses which box | leases of numbers by lock files, and a note of what to remove if their holder dies |
 //!
@@ -65,9 +65,9 @@
 //! # Requirements
 //!
 //! - isolate 1.x with cgroup v1, or 2.x with cgroup v2 and its keeper service.
-//!   Without control groups it works too, but then memory and CPU time are held
-//!   for each process alone, and have to be accepted by name. Which of it there
-//!   is, is tried at the start.
+//!   Without control groups it works too, but then memory and CPU time are limited
+//!   for each process alone, which has to be accepted by name. A trial at the start
+//!   finds out which of these there is.
 //! - Root, for the disks of sessions and for files that belong to boxes.
 //! - Linux 5.6 or later.
 //!
@@ -78,8 +78,9 @@
 //!
 //! # Measuring by hand
 //!
-//! `examples/by_hand.rs` measures what this crate costs over the same three
-//! calls of isolate by hand: less, since two of them are done ahead and behind.
+//! `examples/by_hand.rs` compares this crate with the same three calls of isolate
+//! made by hand. The crate is faster, since two of the calls are made ahead of a
+//! session and after it.
 //!
 //! # Crate features
 //!
@@ -111,4 +112,6 @@ mod work;
 
 pub use backend::IsolateSandbox;
 pub use config::{ControlGroups, IsolateConfig};
+/// Public for the fuzz targets alone, and not part of the interface.
+#[doc(hidden)]
 pub use meta::{Meta, Status};

@@ -2,8 +2,8 @@
 //! no daemon, no container image and no helper binary.
 //!
 //! [`NativeSandbox`] is a [`Sandbox`](evalx_core::Sandbox). It keeps a number of
-//! *slots*, each a process that holds what is dear to make; a session takes a
-//! slot, and a step in it costs little more than starting its program.
+//! *slots*, each a process that holds what is expensive to make; a session takes
+//! a slot, and a step in it costs little more than starting its program.
 //!
 //! ```text
 //!  host application          this library; orders, answers, files and streams
@@ -19,8 +19,8 @@
 //!
 //! # Example
 //!
-//! Not run as a test, for it needs a machine that can do all of it; as one, it
-//! is in the suites of `evalx-testkit`, which this crate passes.
+//! This is not run as a test, since it needs a machine that can do all of it; the
+//! suites of `evalx-testkit`, which this crate passes, test the same.
 //!
 //! ```no_run
 //! use evalx_core::{ByteSize, Collect, Limits, Outcome, Sandbox, SessionSpec, Step};
@@ -56,11 +56,11 @@
 //! | IPC, host name | an IPC and a UTS namespace of each step |
 //! | users | as root, two host uids for each slot, in a user namespace |
 //! | system calls | seccomp, no capability, `no_new_privs` |
-//! | files, signals and abstract sockets again | Landlock, as far as the kernel has it |
+//! | files, signals and abstract sockets once more | Landlock, as far as the kernel has it |
 //!
-//! What of it this machine can do is said by
-//! [`capabilities`](evalx_core::Sandbox::capabilities), and by the command
-//! `evalx doctor`. A session that asks for a limit which can't be held is refused.
+//! [`capabilities`](evalx_core::Sandbox::capabilities), and the command
+//! `evalx doctor`, say how much of this the machine can do. A session that asks for
+//! a limit that can't be held is refused.
 //! The [threat model] names the tests that hold each promise, and what is not
 //! promised.
 //!
@@ -68,16 +68,16 @@
 //!
 //! - Linux 5.9 or later, on x86-64. (The code for aarch64 is not tested.)
 //! - Control groups: version 1, or version 2 with the memory and pids
-//!   controllers. As root they are found; otherwise see [`Cgroup`].
+//!   controllers. As root, nothing has to be set up; otherwise see [`Cgroup`].
 //! - As root, or as a user who may make user namespaces.
 //!
 //! [platform] has what kernels, distributions and containers need.
 //!
 //! The executable that uses this crate is started again as the launcher: a
 //! function in its `.init_array` sees a marker in the environment and takes over
-//! before `main`. So nothing has to be called first, but static constructors
-//! that run earlier run in the launcher too. Where this code is in a shared
-//! library, name an executable by [`Launcher::Path`].
+//! before `main`. So no function has to be called first; but static constructors
+//! that run earlier run in the launcher too. If this code is in a shared library,
+//! name an executable by [`Launcher::Path`].
 //!
 //! # How it works
 //!

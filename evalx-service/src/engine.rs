@@ -208,10 +208,10 @@ fn with_isolate(backends: Backends, _native: &NativeConfig, _sessions: usize) ->
     backends
 }
 
-/// The image is that of the facade; as many containers wait as may be needed at once.
+/// As many sessions as there may be at once, and two containers that wait.
 #[cfg(feature = "docker")]
 fn with_docker(backends: Backends, sessions: usize) -> Backends {
-    let image = evalx::Image::new(evalx::DOCKER_IMAGE, sessions.min(2));
+    let image = evalx::Image::new(evalx::docker_image(), sessions.min(2));
     backends.with_docker(evalx::DockerConfig::new(image).with_sessions(sessions))
 }
 

@@ -10,13 +10,13 @@
 //!   one dialect or several
 //! ```
 //!
-//! - A [`Service`] takes an [`Order`], and one can wait for it, ask for it,
-//!   follow it, cancel it.
-//! - [`Workers`] take a [`Job`], have the [`Engine`]'s evaluator evaluate it, tell
+//! - A [`Service`] takes an [`Order`]; then it can be waited for, asked for, followed
+//!   and cancelled.
+//! - [`Workers`] take a [`Job`], have the [`Engine`]'s evaluator evaluate it, report
 //!   each test as it ends, and leave an [`Answer`].
 //! - A [`SubmissionDocument`] is all of it as JSON.
-//! - Who is to be told of a result is told by [`Couriers`], as a job of a queue of
-//!   its own: what dies in between loses no delivery.
+//! - [`Couriers`] deliver results to those who asked for it, as jobs of a queue of
+//!   their own: a process that dies in between loses no delivery.
 //!
 //! The server and the workers may be one process or many; with a queue on Redis,
 //! any of them may die at any moment.
@@ -54,7 +54,7 @@
 //! # Crate features
 //!
 //! - **isolate** (default): the backend `isolate`, besides the native one.
-//! - **docker**: the backend `docker`.
+//! - **docker**: the backend `docker`; `EVALX_DOCKER_IMAGE` names its image.
 //! - **redis**: queues on Redis.
 //! - **metrics**: what jobs, sandboxes and deliveries tell the `metrics` facade.
 //! - **prometheus**: shows these to Prometheus; for applications.

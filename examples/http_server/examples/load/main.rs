@@ -39,7 +39,7 @@ struct Arguments {
     /// Submissions, one after the other, whose latency is measured.
     #[arg(long, default_value = "500")]
     latencies: usize,
-    /// What is submitted: c, counting (5 ms of it), or python.
+    /// What is submitted: c, counting (for about a millisecond), or python.
     #[arg(long, default_value = "counting", value_parser = find)]
     program: Program,
 }
