@@ -106,7 +106,7 @@ pub(crate) async fn silent_connections(_: Stage) {
 pub(crate) async fn late_claims(_: Stage) {
     let server = server(RedisOptions::volatile());
     let (behind, direct, proxy) = impatient(&server).await;
-    direct.enqueue(jobs(0..4)).await.unwrap();
+    direct.enqueue(jobs(0..8)).await.unwrap();
     let worker = WorkerId::unique();
     let calls = || {
         let stats = server.ask(&["INFO", "commandstats"]).unwrap();
@@ -115,7 +115,8 @@ pub(crate) async fn late_claims(_: Stage) {
     };
     assert!(behind.heartbeat(&[]).await.unwrap().is_empty());
     let mut taken = 0;
-    for finishes in [false, true] {
+    // The late call can be the worker's last, or one before that.
+    for (finishes, goes_on) in [(false, false), (true, false), (false, true), (true, true)] {
         proxy.forget_connections();
         let claimed = if finishes {
             behind.finish(&worker, Vec::new(), 1).await.unwrap().claimed
@@ -124,11 +125,14 @@ pub(crate) async fn late_claims(_: Stage) {
         };
         assert_eq!(claimed.len(), 1);
         taken += 1;
+        if goes_on {
+            taken += behind.claim(&worker, 1, Duration::ZERO).await.unwrap().len() as u64;
+        }
         let before = calls();
         proxy.remember_connections();
         until("the late call has arrived", PATIENCE, async || calls() > before).await;
         let stats = direct.stats().await.unwrap();
-        assert_eq!((stats.active, stats.ready), (taken, 4 - taken), "{stats:?}");
+        assert_eq!((stats.active, stats.ready), (taken, 8 - taken), "{stats:?}");
     }
 }
 
