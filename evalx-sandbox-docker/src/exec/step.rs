@@ -121,7 +121,7 @@ impl Course {
         }
     }
 
-    /// Where it has ended, by its exit code and what the container has used by now.
+    /// How it ended, by its exit code and what the container has used by now.
     fn ended(&self, code: i64, wall: Duration, after: &Used) -> Ended {
         let code = i32::try_from(code).unwrap_or(255);
         Ended {
