@@ -14,7 +14,7 @@ use crate::cell::{Cell, EXECUTE, End, Word};
 use crate::disk::Disk;
 use crate::meter::Meter;
 use crate::outbox::{Outbox, never_wait};
-use crate::wire::{Ended, FromAgent, OUTPUT_WINDOW, Order, Stopped, Streams};
+use crate::wire::{Ended, FromAgent, OUTPUT_WINDOW, Order, Stopped, Streams, ToStep};
 use crate::{Failure, at};
 
 /// The longest that nobody looks at memory and CPU time while a step runs.
@@ -210,13 +210,25 @@ impl Step {
         }
     }
 
-    /// The host took so many bytes of output.
-    pub(crate) fn took(&mut self, count: u64) {
-        self.untaken = self.untaken.saturating_sub(usize::try_from(count).unwrap_or(usize::MAX));
+    /// Does what the host says.
+    pub(crate) fn obey(&mut self, message: ToStep, outbox: &mut Outbox) {
+        match message {
+            ToStep::Stdin(bytes) => self.stdin(&bytes, outbox),
+            ToStep::StdinEnd => self.stdin_ends(outbox),
+            ToStep::Signal(number) => self.signal(number),
+            ToStep::Resize(rows, columns) => self.resize(rows, columns),
+            ToStep::Cancel => self.stop(Stopped::Cancelled),
+            // Whoever writes to stdout learns that nobody reads it.
+            ToStep::StdoutUnwanted => self.outputs[0].file = None,
+            ToStep::Took(count) => {
+                let count = usize::try_from(count).unwrap_or(usize::MAX);
+                self.untaken = self.untaken.saturating_sub(count);
+            }
+        }
     }
 
     /// More stdin from the host.
-    pub(crate) fn stdin(&mut self, bytes: &[u8], outbox: &mut Outbox) {
+    fn stdin(&mut self, bytes: &[u8], outbox: &mut Outbox) {
         if self.stdin.file.is_some() {
             self.stdin.waiting.extend_from_slice(bytes);
             self.feed(false, outbox);
@@ -226,7 +238,7 @@ impl Step {
     }
 
     /// No more stdin comes.
-    pub(crate) fn stdin_ends(&mut self, outbox: &mut Outbox) {
+    fn stdin_ends(&mut self, outbox: &mut Outbox) {
         if !self.stdin.over && matches!(self.order.streams, Streams::Terminal(..)) {
             self.stdin.waiting.push(END_OF_INPUT);
         }
@@ -261,18 +273,13 @@ impl Step {
         }
     }
 
-    /// Lets whoever writes to stdout learn that nobody reads it.
-    pub(crate) fn close_stdout(&mut self) {
-        self.outputs[0].file = None;
-    }
-
-    pub(crate) fn signal(&mut self, number: i32) {
+    fn signal(&mut self, number: i32) {
         if let Some(cell) = &mut self.cell {
             cell.signal(number);
         }
     }
 
-    pub(crate) fn resize(&self, rows: u16, columns: u16) {
+    fn resize(&self, rows: u16, columns: u16) {
         if let (Streams::Terminal(..), Some(file)) = (self.order.streams, &self.outputs[0].file) {
             // Nobody is left to look at it if this fails.
             let _ = tcsetwinsize(file, Size { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 });
@@ -280,7 +287,7 @@ impl Step {
     }
 
     /// Kills the tree, for this reason unless there was one before.
-    pub(crate) fn stop(&mut self, why: Stopped) {
+    fn stop(&mut self, why: Stopped) {
         if self.stopped == Stopped::No && self.end.is_none() {
             self.stopped = why;
         }

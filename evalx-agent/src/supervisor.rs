@@ -21,7 +21,7 @@ use crate::meter::Meters;
 use crate::outbox::{Outbox, never_wait};
 use crate::step::{Source, Step, passes};
 use crate::store::Store;
-use crate::wire::{CELLS_AHEAD, FromAgent, Inbox, Order, Stopped, ToAgent, VERSION};
+use crate::wire::{CELLS_AHEAD, FromAgent, Inbox, Order, ToAgent, VERSION};
 use crate::workspace::Ground;
 use crate::{Failure, at};
 
@@ -55,6 +55,22 @@ struct Session {
     disk: Disk,
     step: Option<Step>,
     upload: Option<Upload>,
+}
+
+impl Session {
+    /// Adds to the file that is being written, if one is.
+    fn add(&mut self, piece: &[u8], outbox: &mut Outbox) {
+        if let Some(upload) = &mut self.upload {
+            upload.add(&self.disk.folder, piece);
+            self.finish_upload(outbox);
+        }
+    }
+
+    fn finish_upload(&mut self, outbox: &mut Outbox) {
+        if let Some(upload) = self.upload.take_if(|upload| upload.is_whole()) {
+            answer(upload.finish(), outbox);
+        }
+    }
 }
 
 /// A cell that waits for an order.
@@ -193,7 +209,6 @@ impl Supervisor {
                 let disk = self.disk(disk, files)?;
                 self.session = Some(Session { disk, step: None, upload: None });
                 outbox.push(&FromAgent::Opened);
-                return Ok(());
             }
             ToAgent::Attach { group } => {
                 self.apart = !group.is_empty();
@@ -201,60 +216,48 @@ impl Supervisor {
                 if let Some(waiting) = self.cells.iter_mut().find(|waiting| waiting.group.is_none()) {
                     waiting.group = Some(group);
                 }
-                return Ok(());
             }
-            ToAgent::Store { id, size } => {
-                self.store.begin(id, size);
-                return Ok(());
+            ToAgent::Store { id, size } => self.store.begin(id, size),
+            ToAgent::Forget { id } => self.store.forget(id),
+            ToAgent::Piece(piece) => {
+                if !self.store.take(&piece) {
+                    self.session()?.add(&piece, outbox);
+                }
             }
-            ToAgent::Forget { id } => {
-                self.store.forget(id);
-                return Ok(());
-            }
-            ToAgent::Piece(ref piece) if self.store.take(piece) => return Ok(()),
-            ToAgent::Run(order) => return self.run(order),
-            ToAgent::Close => {
-                let left = self.close()?;
-                outbox.push(&FromAgent::Closed { left });
-                return Ok(());
-            }
-            _ => {}
-        }
-        let Some(session) = &mut self.session else { return Err(garbled()) };
-        let folder = &session.disk.folder;
-        match message {
             ToAgent::Place { path, executable, id } => {
+                let folder = &self.session.as_ref().ok_or_else(garbled)?.disk.folder;
                 let contents = self.store.get(id).ok_or_else(garbled)?;
                 answer(files::place(folder, path, executable, contents), outbox);
             }
             ToAgent::Write { path, executable, size } => {
-                session.upload = Some(Upload::begin(folder, path, executable, size));
-                finish_upload(session, outbox);
+                let session = self.session()?;
+                session.upload = Some(Upload::begin(&session.disk.folder, path, executable, size));
+                session.finish_upload(outbox);
             }
-            ToAgent::Piece(piece) => {
-                if let Some(upload) = &mut session.upload {
-                    upload.add(folder, &piece);
-                    finish_upload(session, outbox);
-                }
+            ToAgent::Read { path, max } => {
+                answer(files::read(&self.session()?.disk.folder, &path, max, outbox), outbox);
             }
-            ToAgent::Read { path, max } => answer(files::read(folder, &path, max, outbox), outbox),
-            ToAgent::Keep { path, max } => answer(files::keep(folder, &path, max, outbox), outbox),
-            other => {
+            ToAgent::Keep { path, max } => {
+                answer(files::keep(&self.session()?.disk.folder, &path, max, outbox), outbox);
+            }
+            ToAgent::Run(order) => self.run(order)?,
+            ToAgent::Step(message) => {
                 // What comes too late for a step concerns nobody.
-                let Some(step) = &mut session.step else { return Ok(()) };
-                match other {
-                    ToAgent::Stdin(bytes) => step.stdin(&bytes, outbox),
-                    ToAgent::StdinEnd => step.stdin_ends(outbox),
-                    ToAgent::Signal(number) => step.signal(number),
-                    ToAgent::Resize(rows, columns) => step.resize(rows, columns),
-                    ToAgent::Cancel => step.stop(Stopped::Cancelled),
-                    ToAgent::StdoutUnwanted => step.close_stdout(),
-                    ToAgent::Took(count) => step.took(count),
-                    _ => return Err(garbled()),
+                if let Some(step) = &mut self.session()?.step {
+                    step.obey(message, outbox);
                 }
+            }
+            ToAgent::Close => {
+                let left = self.close()?;
+                outbox.push(&FromAgent::Closed { left });
             }
         }
         Ok(())
+    }
+
+    /// The session, in which alone most of what the host says makes sense.
+    fn session(&mut self) -> Result<&mut Session, Failure> {
+        self.session.as_mut().ok_or_else(garbled)
     }
 
     /// Starts the cells that are missing, ahead of their orders.
@@ -351,12 +354,6 @@ fn answer(result: Result<(), Trouble>, outbox: &mut Outbox) {
         Err(Trouble::Refused(why)) => outbox.push(&FromAgent::Refused(why)),
         // The next read from the host will say so too.
         Err(Trouble::Gone) => {}
-    }
-}
-
-fn finish_upload(session: &mut Session, outbox: &mut Outbox) {
-    if let Some(upload) = session.upload.take_if(|upload| upload.is_whole()) {
-        answer(upload.finish(), outbox);
     }
 }
 

@@ -182,6 +182,15 @@ pub enum ToAgent {
     },
     /// Run a step in the cell that has waited longest.
     Run(Order),
+    /// Something about the step that runs; if none does, it came too late.
+    Step(ToStep),
+    /// End the session, and make sure that nothing of it is left.
+    Close,
+}
+
+/// What the host tells a step that runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToStep {
     /// Some stdin.
     Stdin(Vec<u8>),
     /// No more stdin comes.
@@ -192,8 +201,6 @@ pub enum ToAgent {
     Resize(u16, u16),
     /// End the step.
     Cancel,
-    /// End the session, and make sure that nothing of it is left.
-    Close,
     /// Nobody wants any more stdout: whoever writes on is to be told.
     StdoutUnwanted,
     /// The host took so many bytes of output.
@@ -266,14 +273,16 @@ impl ToAgent {
             Self::Read { path, max } => message(5).text(path).number(*max),
             Self::Keep { path, max } => message(6).text(path).number(*max),
             Self::Run(order) => order.encode(message(7)),
-            Self::Stdin(bytes) => message(8).rest(bytes),
-            Self::StdinEnd => message(9),
-            Self::Signal(number) => message(10).number(u64::from(number.unsigned_abs())),
-            Self::Resize(rows, columns) => message(11).number((*rows).into()).number((*columns).into()),
-            Self::Cancel => message(12),
+            Self::Step(ToStep::Stdin(bytes)) => message(8).rest(bytes),
+            Self::Step(ToStep::StdinEnd) => message(9),
+            Self::Step(ToStep::Signal(number)) => message(10).number(u64::from(number.unsigned_abs())),
+            Self::Step(ToStep::Resize(rows, columns)) => {
+                message(11).number((*rows).into()).number((*columns).into())
+            }
+            Self::Step(ToStep::Cancel) => message(12),
             Self::Close => message(13),
-            Self::StdoutUnwanted => message(14),
-            Self::Took(count) => message(15).number(*count),
+            Self::Step(ToStep::StdoutUnwanted) => message(14),
+            Self::Step(ToStep::Took(count)) => message(15).number(*count),
             Self::Store { id, size } => message(16).number(*id).number(*size),
             Self::Place { path, executable, id } => message(17).text(path).flag(*executable).number(*id),
             Self::Forget { id } => message(18).number(*id),
@@ -294,14 +303,14 @@ impl ToAgent {
             5 => Self::Read { path: parts.string()?, max: parts.number()? },
             6 => Self::Keep { path: parts.string()?, max: parts.number()? },
             7 => Self::Run(Order::decode(&mut parts)?),
-            8 => return Some(Self::Stdin(parts.rest().to_vec())),
-            9 => Self::StdinEnd,
-            10 => Self::Signal(parts.small()?),
-            11 => Self::Resize(parts.small()?, parts.small()?),
-            12 => Self::Cancel,
+            8 => return Some(Self::Step(ToStep::Stdin(parts.rest().to_vec()))),
+            9 => Self::Step(ToStep::StdinEnd),
+            10 => Self::Step(ToStep::Signal(parts.small()?)),
+            11 => Self::Step(ToStep::Resize(parts.small()?, parts.small()?)),
+            12 => Self::Step(ToStep::Cancel),
             13 => Self::Close,
-            14 => Self::StdoutUnwanted,
-            15 => Self::Took(parts.number()?),
+            14 => Self::Step(ToStep::StdoutUnwanted),
+            15 => Self::Step(ToStep::Took(parts.number()?)),
             16 => Self::Store { id: parts.number()?, size: parts.number()? },
             17 => Self::Place { path: parts.string()?, executable: parts.flag()?, id: parts.number()? },
             18 => Self::Forget { id: parts.number()? },
@@ -548,14 +557,14 @@ mod tests {
             ToAgent::Read { path: "a".to_owned(), max: 5 },
             ToAgent::Keep { path: "a".to_owned(), max: 5 },
             ToAgent::Run(order()),
-            ToAgent::Stdin(Vec::new()),
-            ToAgent::StdinEnd,
-            ToAgent::Signal(15),
-            ToAgent::Resize(1, 2),
-            ToAgent::Cancel,
+            ToAgent::Step(ToStep::Stdin(Vec::new())),
+            ToAgent::Step(ToStep::StdinEnd),
+            ToAgent::Step(ToStep::Signal(15)),
+            ToAgent::Step(ToStep::Resize(1, 2)),
+            ToAgent::Step(ToStep::Cancel),
             ToAgent::Close,
-            ToAgent::StdoutUnwanted,
-            ToAgent::Took(1),
+            ToAgent::Step(ToStep::StdoutUnwanted),
+            ToAgent::Step(ToStep::Took(1)),
             ToAgent::Store { id: 1, size: 2 },
             ToAgent::Place { path: "a".to_owned(), executable: true, id: 1 },
             ToAgent::Forget { id: 1 },

@@ -93,11 +93,11 @@ impl HintEngine {
     ///
     /// # Errors
     ///
-    /// If the text is no valid file of rules; the error says which rule is
-    /// wrong and what is allowed.
+    /// If the text is no valid file of rules, or names a value that nothing
+    /// gives; the error says which rule is wrong and what is allowed.
     pub fn with_rules(mut self, language: &str, rules: &str) -> Result<Self, LoadError> {
         let rules = parse_rules(language, rules)?;
-        RuleBook::new(rules.clone(), Default::default())?.check_patterns()?;
+        RuleBook::new(rules.clone(), Default::default())?.check()?;
         let id = match find(language) {
             Some(index) => {
                 self.books[index] = OnceLock::new();

@@ -55,7 +55,8 @@
 //! Texts name values in braces: what a pattern's groups captured (`(?<name>…)`)
 //! and what the engine knows, such as `{similar}`, the name that a misspelled one
 //! may have meant, `{function}`, `{kind}`, `{message}` or `{import}`. A part
-//! between `{?` and `?}` is left out if a value in it is unknown.
+//! between `{?` and `?}` is left out if a value in it is unknown; a name that
+//! nothing can give a value is an error of the rule.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod builtin;
@@ -74,10 +75,12 @@ mod rule;
 mod rulebook;
 mod similar;
 mod source;
+mod spot;
 mod template;
 mod text;
 #[cfg(test)]
 mod trials;
+mod values;
 mod vocabulary;
 
 pub use category::Category;

@@ -1,5 +1,6 @@
 //! [`RuleBook`]: the rules and words of one language, checked and compiled.
 
+use std::collections::HashSet;
 use std::sync::OnceLock;
 
 use regex::{Captures, Regex, RegexBuilder};
@@ -9,6 +10,7 @@ use crate::error::{LoadError, Problem};
 use crate::needle::Needles;
 use crate::rule::{Rule, RuleFile};
 use crate::template::Template;
+use crate::values::{captured_by, fill, names};
 use crate::vocabulary::Vocabulary;
 
 /// How large a compiled pattern may become, in bytes.
@@ -97,12 +99,10 @@ impl RuleBook {
         })
     }
 
-    /// Compiles every pattern, so that an invalid one is found now.
-    pub(crate) fn check_patterns(&self) -> Result<(), LoadError> {
-        for rule in &self.rules {
-            rule.check_patterns()?;
-        }
-        Ok(())
+    /// Checks what else is found wrong only when a rule is used: its patterns,
+    /// and the values that it names.
+    pub(crate) fn check(&self) -> Result<(), LoadError> {
+        self.rules.iter().try_for_each(CompiledRule::check)
     }
 }
 
@@ -137,23 +137,98 @@ impl CompiledRule {
         })
     }
 
-    fn check_patterns(&self) -> Result<(), LoadError> {
-        let message = self.messages.iter().map(|pattern| ("match", pattern.text.as_str()));
-        let single = [
-            ("detail", &self.rule.detail),
-            ("line", &self.rule.line),
-            ("before", &self.rule.before),
-            ("unless", &self.rule.unless),
-        ];
-        let single = single.into_iter().filter_map(|(field, text)| Some((field, text.as_deref()?)));
-        // Those of the program are patterns once their values are filled in.
-        for (field, pattern) in message.chain(single) {
+    fn check(&self) -> Result<(), LoadError> {
+        let rule = &self.rule;
+        let compiled = |field, pattern: &str| {
             compile(pattern).map_err(|source| Problem::Pattern {
-                rule: self.rule.id.clone(),
+                rule: rule.id.clone(),
                 field,
                 source: Box::new(source),
-            })?;
+            })
+        };
+        let mut values: HashSet<String> = names().map(str::to_owned).collect();
+        let single = [("detail", &rule.detail), ("line", &rule.line), ("before", &rule.before)];
+        let single = single.into_iter().filter_map(|(field, text)| Some((field, text.as_ref()?)));
+        for (field, text) in rule.message.0.iter().map(|text| ("match", text)).chain(single) {
+            values.extend(captured_by(&compiled(field, text)?).map(str::to_owned));
         }
-        Ok(())
+        // Those of the program are patterns once their values are filled in.
+        if let Some(text) = &rule.program {
+            let pattern = compiled("program", &self.filled(text, &values)?)?;
+            values.extend(captured_by(&pattern).map(str::to_owned));
+        }
+        // What must not match captures nothing.
+        if let Some(text) = &rule.program_without {
+            compiled("program_without", &self.filled(text, &values)?)?;
+        }
+        if let Some(text) = &rule.unless {
+            compiled("unless", text)?;
+        }
+        // Unless it is given, the identifier may be unknown.
+        let identifier = rule.identifier.is_some().then_some(&self.identifier);
+        let texts = [&self.title, &self.explanation].into_iter().chain(&self.suggestions).chain(identifier);
+        let needed = rule.needs.0.iter().map(String::as_str);
+        texts.flat_map(Template::values).chain(needed).try_for_each(|name| self.exists(name, &values))
+    }
+
+    /// A pattern of the program as it may become, of values of these names.
+    fn filled(&self, text: &str, values: &HashSet<String>) -> Result<String, LoadError> {
+        fill(text, |name| self.exists(name, values).map(|()| "value".to_owned()))
+    }
+
+    /// Refuses a name that is none of a value.
+    fn exists(&self, name: &str, values: &HashSet<String>) -> Result<(), LoadError> {
+        if values.contains(name) {
+            return Ok(());
+        }
+        let known = names().collect::<Vec<_>>().join(", ");
+        let what = format!("nothing gives `{name}`: no pattern captures it, and the engine knows {known}");
+        Err(LoadError::rule(&self.rule.id, what))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Why a rule is refused that has these lines besides what each must have.
+    fn refusal(lines: &str) -> Option<String> {
+        let text = format!("[[rule]]\nid = 'a'\ncategory = 'invalid-value'\n{lines}");
+        let checked = parse_rules("c", &text)
+            .and_then(|rules| RuleBook::new(rules, Vocabulary::default()))
+            .and_then(|book| book.check());
+        checked.err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn values_are_captured_or_known() {
+        for lines in [
+            "title = '{name} {kind} {?of {similar}?}'\nmatch = ['(?<name>x)', '(?<name2>y)']",
+            "title = '{other}'\nprogram = '(?<other>f) <message>'\nneeds = 'exit'",
+            "title = '{ no value } of {}'\nprogram_without = '<signal>'",
+        ] {
+            assert_eq!(refusal(lines), None, "{lines}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_nothing_gives_is_refused() {
+        for lines in [
+            "title = '{nmae}'\nmatch = '(?<name>x)'",
+            "title = 't'\nexplanation = '{?of {nmae}?}'",
+            "title = 't'\nsuggestion = ['{message}', '{nmae}']",
+            "title = 't'\nidentifier = '{nmae}'",
+            "title = 't'\nneeds = ['kind', 'nmae']",
+            "title = 't'\nprogram = 'def <nmae>'",
+            "title = '{nmae}'\nunless = '(?<nmae>x)'\nprogram_without = '(?<nmae>x)'",
+        ] {
+            let refusal = refusal(lines).unwrap_or_default();
+            assert!(refusal.starts_with("rule `a`: nothing gives `nmae`"), "{lines}: {refusal}");
+            assert!(refusal.contains("similar_member"), "{lines}: {refusal}");
+        }
+        assert_eq!(
+            refusal("title = 't'\nprogram = '(<kind>'").unwrap_or_default(),
+            "rule `a`: program is no valid pattern"
+        );
     }
 }

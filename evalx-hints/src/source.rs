@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use crate::text::clip;
+use crate::text::{clip, is_name};
 
 /// How much of a source is read; nobody writes more by hand.
 const MOST: usize = 1 << 20;
@@ -106,10 +106,6 @@ fn body(text: &str) -> &str {
 fn is_blank_or_comment(line: &str) -> bool {
     let line = line.trim();
     line.is_empty() || line.starts_with("//") || line.starts_with("# ") || line.starts_with("--")
-}
-
-fn is_name(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
 }
 
 fn names_of_line<'a>(line: &'a str, found: &mut impl FnMut(&'a str)) {

@@ -80,7 +80,6 @@ impl Template {
     }
 
     /// The names of its values.
-    #[cfg(test)]
     pub(crate) fn values(&self) -> Vec<&str> {
         let mut names = Vec::new();
         for part in &self.parts {

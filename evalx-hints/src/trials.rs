@@ -17,7 +17,6 @@ use crate::matching::Scene;
 use crate::rule::Rule;
 use crate::rulebook::{CompiledRule, RuleBook, parse_rules};
 use crate::source::Source;
-use crate::template::Template;
 use crate::text::plain_quotes;
 use crate::vocabulary::Vocabulary;
 
@@ -57,14 +56,14 @@ fn every_file_of_the_folder_is_embedded() {
 }
 
 #[test]
-fn every_pattern_compiles() {
+fn every_pattern_compiles_and_every_value_exists() {
     let mut wrong = Vec::new();
     for (_, rule) in rules() {
         let id = rule.id.clone();
-        let checked = RuleBook::new(vec![rule], Vocabulary::default()).and_then(|book| book.check_patterns());
+        let checked = RuleBook::new(vec![rule], Vocabulary::default()).and_then(|book| book.check());
         wrong.extend(checked.err().map(|error| format!("{id}: {}", chain(&error))));
     }
-    none("patterns that do not compile", &wrong);
+    none("rules that are refused", &wrong);
     for file in FILES.iter().filter(|file| file.name == "words") {
         Vocabulary::parse(file.text).unwrap_or_else(|error| panic!("{}/words.toml: {error}", file.folder));
     }
@@ -165,72 +164,6 @@ pub(crate) fn explanations(engine: &HintEngine, folder: &str, rule: &Rule) -> Ve
         engine.hints(&request).into_iter().next()
     };
     endings().into_iter().filter_map(first).collect()
-}
-
-/// What the engine itself knows, besides what patterns capture.
-const KNOWN: &[&str] = &[
-    "kind",
-    "message",
-    "function",
-    "file",
-    "source_file",
-    "code",
-    "line",
-    "import",
-    "foreign",
-    "foreign_member",
-    "package",
-    "module",
-    "similar",
-    "similar_member",
-    "similar_type",
-    "similar_keyword",
-    "shadowing",
-    "recursive",
-    "endless",
-    "after_dot",
-    "inside_call",
-    "at_column",
-    "call_at_column",
-    "in_type_position",
-    "in_type_position_go",
-    "follows_on_line",
-    "starts_declaration",
-    "open_before",
-    "extra_bracket",
-    "open_bracket",
-    "balanced",
-    "exit",
-    "signal",
-    "syscall",
-];
-
-#[test]
-fn texts_name_only_values_that_exist() {
-    let mut wrong = Vec::new();
-    for (_, rule) in rules() {
-        let patterns = [&rule.detail, &rule.line, &rule.before, &rule.program].into_iter().flatten();
-        let patterns: Vec<&String> = rule.message.0.iter().chain(patterns).collect();
-        let captured = |name: &str| {
-            let group = |pattern: &&String| {
-                pattern.contains(&format!("(?<{name}>"))
-                    || (2..=9).any(|n| pattern.contains(&format!("(?<{name}{n}>")))
-            };
-            patterns.iter().any(group)
-        };
-        let identifier = rule.identifier.clone().unwrap_or_default();
-        let texts = [&rule.title, &rule.explanation, &identifier].into_iter().chain(&rule.suggestion.0);
-        for text in texts {
-            for value in Template::parse(text).unwrap().values() {
-                if !captured(value) && !KNOWN.contains(&value) {
-                    wrong.push(format!("{}: {{{value}}}", rule.id));
-                }
-            }
-        }
-        let needs = rule.needs.0.iter().filter(|name| !captured(name) && !KNOWN.contains(&name.as_str()));
-        wrong.extend(needs.map(|name| format!("{}: needs {name}", rule.id)));
-    }
-    none("values that nothing gives", &wrong);
 }
 
 #[test]

@@ -27,15 +27,20 @@ pub type DynQueue = Arc<dyn Queue>;
 ///
 /// # For implementors
 ///
-/// ```text
-///             ┌──────────── requeue ────────────┐
-///             ▼                                 │
-///  delayed ─► ready ──► active ──► done    dead │ cancelled
-///     ▲         ▲  │      │ │ └────────────► ▲ ─┘     ▲
-///     │         │  └──────┼─┼────────────────┼────────┘
-///     └─ retry ─┼─────────┘ └── crash twice ─┘
-///               └─ released, or worker lost
-/// ```
+/// | From | To | When |
+/// |---|---|---|
+/// | none | ready, or delayed | `enqueue`, of a job without a delay or with one |
+/// | delayed | ready | it is due |
+/// | ready | active | `claim` |
+/// | ready | dead | `claim`, if it has expired by then |
+/// | active | done | `finish`: it ran |
+/// | active | delayed | `finish`: it is to be tried again, later |
+/// | active | ready | `release`, the loss of its worker, or a retry without a delay |
+/// | active | dead | `finish`: no attempt can do better. Or it failed or lost its worker, and this was its last attempt, it has lost `max_crashes` workers, or it would have expired by the next |
+/// | active | cancelled | `finish`: it was stopped as asked. Or it is to be cancelled, and failed, was released or lost its worker |
+/// | ready, delayed | cancelled | `cancel`, which of one that is active is told to its worker |
+/// | dead | ready | `requeue` |
+/// | done, dead, cancelled | none | `remove`; it was kept long enough, or too many were dead |
 ///
 /// - Each call is one step: it happens wholly or not at all, and in some order
 ///   with all others.

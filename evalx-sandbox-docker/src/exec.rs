@@ -5,29 +5,27 @@
 //! with exactly the session's limits; what it keeps alive is another user than
 //! the programs', so that all of theirs can be killed at once.
 
+mod step;
+
 use std::ffi::OsStr;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bollard::container::AttachContainerResults;
 use bytes::{Bytes, BytesMut};
-use evalx_agent::wire::{Ended, Stopped};
 use evalx_core::{
-    Artifact, ArtifactFile, ByteSize, Control, Error, ErrorKind, FileContents, OutputStream, Result,
-    SandboxPath, Session, SessionSpec, Stdin, Stdio, Step, StepIo, StepReport,
+    Artifact, ArtifactFile, ByteSize, Error, ErrorKind, FileContents, Result, SandboxPath, Session,
+    SessionSpec, Stdio, Step, StepIo, StepReport,
 };
 use futures_util::StreamExt;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::task::JoinHandle;
 
 use crate::container::{Recipe, places, signed};
-use crate::engine::{Engine, Executed, Used, split};
+use crate::engine::{Engine, Executed, split};
 use crate::error::DockerError;
 use crate::pool::Permit;
 use crate::registry::Claim;
-use crate::report::report;
-use crate::session::environment;
 
 /// Exit codes by which the scripts below refuse.
 const REFUSED: i64 = 20;
@@ -35,10 +33,6 @@ const REFUSED: i64 = 20;
 const IDLE: [&str; 3] = ["/bin/sh", "-c", "cat >/dev/null"];
 /// Processes of a container that are none of a step's: init, shell, `cat`, and the shell of the step.
 const OWN_PROCESSES: u64 = 4;
-/// How often CPU time is asked for while a step runs.
-const GLANCE: Duration = Duration::from_millis(100);
-/// How long a killed step may take to be gone.
-const DYING: Duration = Duration::from_secs(30);
 
 /// Goes down a path without following a symlink, making folders if `$3` says so.
 const WALK: &str = r#"
@@ -66,16 +60,6 @@ if [ -f "$p" ]; then show "$p" ""; exit; fi
 find . -type f -exec sh -c 'for f; do if [ -x "$f" ]; then m=x; else m=-; fi
   printf "%s %s %s\0" "$(($(wc -c <"$f")))" "$m" "${f#./}"; cat "$f"; done' sh {} +
 "#;
-/// Limits of each process, then the program with its own environment alone.
-const RUN: &str = r#"
-ulimit -c 0; ulimit -s "$1" && ulimit -n "$2" && ulimit -f "$3" || exit 125
-shift 3; cd /box && exec env -i "$@"
-"#;
-/// How often the kernel killed a process of the container for want of memory.
-const OOM: &str =
-    "cat /sys/fs/cgroup/memory/memory.oom_control /sys/fs/cgroup/memory.events 2>/dev/null; true";
-const LOOK: &str =
-    r#"cd /box; PATH=$1; command -v -- "$2" >/dev/null && { case $2 in */*) [ -x "$2" ] ;; esac; }"#;
 
 /// One session in a container of its own.
 pub(crate) struct ExecSession {
@@ -286,201 +270,6 @@ fn text(word: &OsStr) -> Result<String> {
             format!("{word:?} is not UTF-8, which the engine's `exec` can't pass on"),
         )
     })
-}
-
-/// Ends once the container has used so much CPU time.
-struct Watch(JoinHandle<()>);
-
-impl Watch {
-    fn start(engine: &Engine, id: &str, most: u64) -> Self {
-        let (engine, id) = (engine.clone(), id.to_owned());
-        Self(tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(GLANCE).await;
-                // An engine that does not answer now may do so next time.
-                if engine.used(&id).await.is_ok_and(|used| used.cpu_ns >= most) {
-                    return;
-                }
-            }
-        }))
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// How much came on each stream.
-#[derive(Default)]
-struct Counts {
-    stdout: u64,
-    stderr: u64,
-}
-
-impl ExecSession {
-    fn command(&self, step: &Step) -> Result<Vec<String>> {
-        let limits = &self.spec.limits;
-        let numbers =
-            [limits.stack.as_u64() / 1024, u64::from(limits.open_files), limits.disk.as_u64().div_ceil(512)];
-        let mut command = vec!["/bin/sh".to_owned(), "-c".to_owned(), RUN.to_owned(), "sh".to_owned()];
-        command.extend(numbers.map(|number| number.to_string()));
-        for (name, value) in environment(&step.environment) {
-            command.push(format!("{}={}", text(&name)?, text(&value)?));
-        }
-        // A shell between, or a program's name could look like a variable.
-        command.extend(["/bin/sh", "-c", "exec \"$@\"", "sh"].map(str::to_owned));
-        command.push(text(&step.program)?);
-        for argument in &step.arguments {
-            command.push(text(argument)?);
-        }
-        Ok(command)
-    }
-
-    /// Whether a program that could not be started is there at all.
-    async fn is_there(&self, step: &Step) -> Result<bool> {
-        let variables = environment(&step.environment);
-        let path =
-            variables.iter().find(|(name, _)| name == "PATH").map(|(_, value)| text(value)).transpose()?;
-        let script = format!("{{ {LOOK}; }} || exit 20");
-        let arguments = [path.unwrap_or_default(), text(&step.program)?];
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        Ok(self.script(script, &arguments, b"", 0).await?.is_some())
-    }
-
-    async fn execute(&mut self, step: &Step, io: &mut dyn StepIo) -> Result<StepReport> {
-        let command = self.command(step)?;
-        let limits = self.spec.limits.clone();
-        let before = self.engine.used(&self.id).await?;
-        let Executed { exec, mut input, mut output } =
-            self.engine.execute(&self.id, &self.user, command, true).await?;
-        let began = Instant::now();
-        let mut controls = io.controls();
-        let mut stdin: Option<Box<dyn tokio::io::AsyncRead + Send + Unpin>> = match io.stdin() {
-            Stdin::Bytes(bytes) => Some(Box::new(std::io::Cursor::new(bytes))),
-            Stdin::Stream(stream) => Some(stream),
-            _ => Some(Box::new(tokio::io::empty())),
-        };
-        let (mut counts, mut stopped) = (Counts::default(), Stopped::No);
-        // The engine takes its time to answer; nothing else waits for that.
-        let mut watch =
-            Watch::start(&self.engine, &self.id, before.cpu_ns.saturating_add(nanos(limits.cpu_time)));
-        let wall = tokio::time::sleep(limits.wall_time);
-        tokio::pin!(wall);
-        let mut killing = None::<JoinHandle<()>>;
-        let mut dying = None::<std::pin::Pin<Box<tokio::time::Sleep>>>;
-        let mut buffer = vec![0; 64 << 10];
-        let most = limits.output.as_u64();
-        loop {
-            let mut stop = None;
-            tokio::select! {
-                piece = output.next() => {
-                    let Some(piece) = piece else { break };
-                    let piece = piece.map(split).map_err(|error| DockerError::Lost(error.to_string()))?;
-                    let (stream, bytes, count) = match piece {
-                        Ok(bytes) => (OutputStream::Stdout, bytes, &mut counts.stdout),
-                        Err(bytes) => (OutputStream::Stderr, bytes, &mut counts.stderr),
-                    };
-                    let room = most.saturating_sub(*count);
-                    *count += bytes.len() as u64;
-                    let over = *count > most;
-                    let kept = bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX));
-                    if kept > 0 {
-                        io.output(stream, &bytes[..kept]).await;
-                    }
-                    if over {
-                        stop = Some(Stopped::Limit);
-                    }
-                }
-                read = async { stdin.as_mut()?.read(&mut buffer).await.ok() }, if stdin.is_some() => {
-                    let count = read.unwrap_or(0);
-                    if count == 0 || input.write_all(&buffer[..count]).await.is_err() {
-                        stdin = None;
-                        let _ = input.shutdown().await;
-                    }
-                }
-                control = async { controls.as_mut()?.recv().await }, if controls.is_some() => match control {
-                    None => controls = None,
-                    Some(Control::Cancel) => stop = Some(Stopped::Cancelled),
-                    Some(Control::CloseStdin) => {
-                        stdin = None;
-                        let _ = input.shutdown().await;
-                    }
-                    Some(Control::Signal(signal)) => {
-                        // To the whole tree: which of them is the program is not known here.
-                        let command = ["/bin/sh".to_owned(), "-c".to_owned(), format!("trap '' {0}; kill -{0} -1", signal.number())];
-                        self.engine.execute(&self.id, &self.user, command.into(), false).await?;
-                    }
-                    Some(_) => {}
-                },
-                () = &mut wall, if stopped == Stopped::No => stop = Some(Stopped::Limit),
-                _ = &mut watch.0, if stopped == Stopped::No => stop = Some(Stopped::Limit),
-                () = async {
-                    match dying.as_mut() {
-                        Some(dying) => dying.await,
-                        None => std::future::pending().await,
-                    }
-                } => return Err(DockerError::Lost("a step that was killed lives on".to_owned()).into()),
-            }
-            if let Some(why) = stop.filter(|_| stopped == Stopped::No) {
-                stopped = why;
-                dying = Some(Box::pin(tokio::time::sleep(DYING)));
-                // Beside this: its output must be read on, or the engine would not get to it.
-                killing = Some(self.kill());
-            }
-        }
-        let wall_ns = nanos(began.elapsed());
-        if let Some(killing) = killing {
-            // It does not panic, and is never aborted.
-            let _ = killing.await;
-        }
-        let code = self.engine.exit_code(&exec).await?;
-        let after = self.engine.used(&self.id).await?;
-        // What the program has left behind it ends with the step.
-        kill_all(&self.engine, &self.id, &self.user).await;
-        if matches!(code, 126 | 127) && !self.is_there(step).await? {
-            let program = step.program.display();
-            let message =
-                format!("{program} can't be run: it is not in the container, or may not be executed");
-            return Err(Error::new(ErrorKind::InvalidRequest, message));
-        }
-        let mut ended = ended(code, stopped, wall_ns, &before, &after, &counts);
-        if code != 0 {
-            ended.oom_kills = self.new_oom_kills().await?;
-        }
-        Ok(report(&ended, &limits))
-    }
-
-    /// Processes killed for want of memory since this was asked last.
-    async fn new_oom_kills(&mut self) -> Result<u64> {
-        let text = self.script(OOM.to_owned(), &[], b"", 64 << 10).await?.unwrap_or_default();
-        let text = String::from_utf8_lossy(&text).into_owned();
-        let count = text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok());
-        let now = count.unwrap_or(self.oom_kills);
-        Ok(now.saturating_sub(std::mem::replace(&mut self.oom_kills, now)))
-    }
-}
-
-fn ended(code: i64, stopped: Stopped, wall_ns: u64, before: &Used, after: &Used, counts: &Counts) -> Ended {
-    let code = i32::try_from(code).unwrap_or(255);
-    Ended {
-        stopped,
-        // `exec` tells a signal as a shell does: 128 and its number.
-        status: Some(if (129..=192).contains(&code) { code - 128 } else { code << 8 }),
-        cpu_ns: after.cpu_ns.saturating_sub(before.cpu_ns),
-        user_ns: after.user_ns.saturating_sub(before.user_ns),
-        system_ns: after.system_ns.saturating_sub(before.system_ns),
-        wall_ns,
-        memory_peak: after.memory_peak,
-        stdout: counts.stdout,
-        stderr: counts.stderr,
-        ..Ended::default()
-    }
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[async_trait]

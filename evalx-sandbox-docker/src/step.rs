@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 
 use bytes::Bytes;
-use evalx_agent::wire::{FromAgent, Order, STDIN_WINDOW, ToAgent};
+use evalx_agent::wire::{FromAgent, Order, STDIN_WINDOW, ToAgent, ToStep};
 use evalx_core::{Control, ControlReceiver, Error, ErrorKind, OutputStream, Stdin, StepReport};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc;
@@ -112,6 +112,22 @@ enum Next {
 }
 
 impl Server {
+    /// Tells the step that runs.
+    async fn tell(&mut self, message: ToStep) -> Result<(), DockerError> {
+        self.container.link.send(&ToAgent::Step(message)).await
+    }
+
+    /// Sends an order, along with all of stdin if that is short.
+    async fn send_order(&mut self, order: Order, feed: &mut Feed) -> Result<(), DockerError> {
+        let link = &mut self.container.link;
+        let Some(stdin) = feed.whole() else { return link.send(&ToAgent::Run(order)).await };
+        link.queue(&ToAgent::Run(order));
+        if !stdin.is_empty() {
+            link.queue(&ToAgent::Step(ToStep::Stdin(stdin.to_vec())));
+        }
+        self.tell(ToStep::StdinEnd).await
+    }
+
     /// Runs a step to its end.
     pub(crate) async fn run(&mut self, run: Run) -> Answered<StepReport> {
         let Run { order, stdin, mut controls, pieces, mut stdout_unwanted } = run;
@@ -119,21 +135,11 @@ impl Server {
         let program = order.program.clone();
         let counts_stdout = order.output[0] != u64::MAX;
         let mut feed = Feed::new(stdin);
-        // Stdin that is short goes along with the order.
-        let link = &mut self.container.link;
-        match feed.whole() {
-            Some(stdin) => {
-                link.queue(&ToAgent::Run(order));
-                if !stdin.is_empty() {
-                    link.queue(&ToAgent::Stdin(stdin.to_vec()));
-                }
-                link.send(&ToAgent::StdinEnd).await?;
-            }
-            None => link.send(&ToAgent::Run(order)).await?,
-        }
+        self.send_order(order, &mut feed).await?;
         let mut piece: Option<(OutputStream, Bytes)> = None;
         let mut wanted = true;
         loop {
+            // Cancel safe, each of them: what it had begun it goes on with, or has not taken.
             let next = tokio::select! {
                 control = async { controls.as_mut()?.recv().await }, if controls.is_some() => Next::Control(control),
                 () = pieces.closed(), if wanted => Next::Unwanted,
@@ -152,35 +158,32 @@ impl Server {
             };
             match next {
                 Next::Taken(0) => {}
-                Next::Taken(count) => self.container.link.send(&ToAgent::Took(count as u64)).await?,
+                Next::Taken(count) => self.tell(ToStep::Took(count as u64)).await?,
                 Next::Unwanted => {
                     wanted = false;
                     piece = None;
-                    self.container.link.send(&ToAgent::Cancel).await?;
+                    self.tell(ToStep::Cancel).await?;
                 }
-                Next::Stdin(bytes) if bytes.is_empty() => {
-                    self.container.link.send(&ToAgent::StdinEnd).await?;
-                }
-                Next::Stdin(bytes) => self.container.link.send(&ToAgent::Stdin(bytes.to_vec())).await?,
+                Next::Stdin(bytes) if bytes.is_empty() => self.tell(ToStep::StdinEnd).await?,
+                Next::Stdin(bytes) => self.tell(ToStep::Stdin(bytes.to_vec())).await?,
                 Next::StdoutUnwanted => {
                     stdout_unwanted = None;
-                    self.container.link.send(&ToAgent::StdoutUnwanted).await?;
+                    self.tell(ToStep::StdoutUnwanted).await?;
                 }
                 Next::Control(None) => controls = None,
-                Next::Control(Some(control)) => {
-                    let message = match control {
-                        Control::Cancel => ToAgent::Cancel,
-                        Control::Signal(signal) => ToAgent::Signal(signal.number()),
-                        Control::Resize(size) => ToAgent::Resize(size.rows, size.columns),
-                        Control::CloseStdin => {
-                            feed.source = Source::Over;
-                            ToAgent::StdinEnd
-                        }
-                        // One that this version does not know.
-                        _ => continue,
-                    };
-                    self.container.link.send(&message).await?;
+                Next::Control(Some(Control::Cancel)) => self.tell(ToStep::Cancel).await?,
+                Next::Control(Some(Control::Signal(signal))) => {
+                    self.tell(ToStep::Signal(signal.number())).await?;
                 }
+                Next::Control(Some(Control::Resize(size))) => {
+                    self.tell(ToStep::Resize(size.rows, size.columns)).await?;
+                }
+                Next::Control(Some(Control::CloseStdin)) => {
+                    feed.source = Source::Over;
+                    self.tell(ToStep::StdinEnd).await?;
+                }
+                // One that this version does not know.
+                Next::Control(Some(_)) => {}
                 Next::Message(message) => match message? {
                     FromAgent::Stdout(bytes) if wanted => piece = Some((OutputStream::Stdout, bytes.into())),
                     FromAgent::Stderr(bytes) if wanted => piece = Some((OutputStream::Stderr, bytes.into())),

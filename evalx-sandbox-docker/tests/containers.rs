@@ -598,6 +598,13 @@ async fn steps_without_an_agent() {
     let mut io = Collect::new("through");
     session.run(Step::new("cat"), &mut io).await.expect("it runs");
     assert_eq!(io.into_output().0, "through");
+    // More stdin than pipes hold, for a program that does not read and for one that writes meanwhile.
+    let zeros = "\0".repeat(8 << 20);
+    for (command, outcome) in [("sleep 60", Outcome::WallTimeLimit), ("cat", Outcome::OutputLimit)] {
+        let (step, mut io) = (Step::new("sh").with_arguments(["-c", command]), Collect::new(zeros.clone()));
+        let run = tokio::time::timeout(PROMPT, session.run(step, &mut io));
+        assert_eq!(run.await.expect("it is stopped").expect("it runs").outcome, outcome, "{command}");
+    }
     for program in ["no-such-program", "./no-such-program"] {
         let error =
             session.run(Step::new(program), &mut Collect::default()).await.expect_err("it is not there");

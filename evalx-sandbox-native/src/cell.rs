@@ -268,6 +268,43 @@ impl Reaped {
         self.voluntary = self.voluntary.saturating_add(ended.voluntary);
         self.involuntary = self.involuntary.saturating_add(ended.involuntary);
     }
+
+    /// Waits until this child has ended; its status.
+    fn until(&mut self, child: i32) -> Result<i32, Failure> {
+        while let Ok(Some(ended)) = sys::wait(-1, 0) {
+            self.add(&ended);
+            if ended.pid == child {
+                return Ok(ended.status);
+            }
+        }
+        Err((Stage::Fork, Errno::ECHILD))
+    }
+
+    /// Waits until no child is left.
+    fn rest(&mut self) {
+        while let Ok(Some(ended)) = sys::wait(-1, 0) {
+            self.add(&ended);
+        }
+    }
+}
+
+/// Starts the program; its process.
+fn start(cell: &'static Cell) -> Result<i32, Failure> {
+    let strict = cell.shape().strict;
+    // A strict program shares the descriptors until it executes, so that the
+    // zygote gets hold of the listener.
+    let flags = libc::CLONE_VFORK | if strict { libc::CLONE_FILES } else { 0 };
+    let flags = CloneFlags { flags: u64::from(flags.cast_unsigned()), cgroup: cell.meter.birthplace() };
+    let child = sys::spawn_sharing_memory(flags, &cell.program_stack, program::main, cell);
+    for place in &cell.stdio {
+        Cell::close(place);
+    }
+    if strict {
+        for descriptor in 0..3 {
+            let _ = sys::dup_onto(cell.null, descriptor);
+        }
+    }
+    child.map_err(|error| (Stage::Fork, error))
 }
 
 /// Runs the program; `None` if the zygote reports.
@@ -295,41 +332,14 @@ fn run(cell: &'static Cell, order: Order) -> Result<Option<Done>, Failure> {
     let first_check = order.wall_ns.min(order.cpu_ns / cell.cpus.max(1));
     sys::set_timer(cell.timer, started.saturating_add(first_check));
 
-    let strict = cell.shape().strict;
-    // A strict program shares the descriptors until it executes, so that the
-    // zygote gets hold of the listener.
-    let flags = libc::CLONE_VFORK | if strict { libc::CLONE_FILES } else { 0 };
-    let flags = CloneFlags { flags: u64::from(flags.cast_unsigned()), cgroup: cell.meter.birthplace() };
-    let child = sys::spawn_sharing_memory(flags, &cell.program_stack, program::main, cell);
-    for place in &cell.stdio {
-        Cell::close(place);
-    }
-    if strict {
-        for descriptor in 0..3 {
-            let _ = sys::dup_onto(cell.null, descriptor);
-        }
-    }
-    let child = child.map_err(|error| (Stage::Fork, error))?;
-
+    let child = start(cell)?;
     let mut reaped = Reaped::default();
-    let status = loop {
-        match sys::wait(-1, 0) {
-            Ok(Some(ended)) => {
-                reaped.add(&ended);
-                if ended.pid == child {
-                    break ended.status;
-                }
-            }
-            _ => return Err((Stage::Fork, Errno::ECHILD)),
-        }
-    };
+    let status = reaped.until(child)?;
     let wall_ns = sys::clock(libc::CLOCK_MONOTONIC).saturating_sub(started);
     // In this namespace -1 is everybody but us. A fork that is under way
     // fails, for its process has a signal pending.
     let _ = sys::kill(-1, libc::SIGKILL);
-    while let Ok(Some(ended)) = sys::wait(-1, 0) {
-        reaped.add(&ended);
-    }
+    reaped.rest();
     if !claim(cell) {
         return Ok(None);
     }

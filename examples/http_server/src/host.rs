@@ -7,8 +7,9 @@
 //! ```
 
 use std::future::Future;
-use std::io::Write;
+use std::io::{self, Write};
 use std::num::NonZeroUsize;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,100 +41,122 @@ pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 ///
 /// What is wrong with the settings, or with the machine.
 pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
-    let stop = stop_signal()?;
-    let sandbox = sandbox_choice(settings.sandbox.as_deref())?;
-    for name in judge0::without_effect(|name| std::env::var_os(name)) {
-        tracing::warn!(name, "a variable of judge0.conf has no effect here");
-    }
-    let exporter = Exporter::install()?;
-    let queues = Queues::open(&settings.queue, queues_config(&settings.queueing))
-        .await
-        .map_err(|error| error.chain())?;
-    let service = Service::new(queues.clone());
-    let couriers = Couriers::from_settings(
-        settings.webhooks.webhook_secret.as_deref(),
-        settings.webhooks.webhook_allow_private,
-        settings.webhooks.webhook_retries,
-    )?;
-    let languages = languages(&settings)?;
-    let seats = seats(&settings.sessions);
-    let steps = settings.workers.map_or_else(processors, NonZeroUsize::new);
-    let listener = TcpListener::bind(settings.addr).await?;
-    announce(&listener)?;
-
-    let app = App::new(Shared {
-        service: service.clone(),
-        languages: languages.clone(),
-        access: Access::new(&settings.auth_tokens, &settings.admin_tokens),
-        couriers: couriers.clone(),
-        judge0_version: settings.judge0_version.clone(),
-        judge0: settings.judge0.clone(),
-        statistics: judge0::Statistics::default(),
-        seats: seats.clone(),
-        origins: settings.sessions.origins.clone(),
-        exporter: exporter.clone(),
-        engine: if steps.is_some() { EngineSlot::Here(SetOnce::new()) } else { EngineSlot::Elsewhere },
-        caps: settings.caps.clone(),
-    });
-    let connections = CancellationToken::new();
-    let serving = axum::serve(listener, router(app.clone()))
-        .with_graceful_shutdown(connections.clone().cancelled_owned());
-    let mut serving = AbortOnDropHandle::new(tokio::spawn(serving.into_future()));
-    let _upkeep = AbortOnDropHandle::new(tokio::spawn(async move { exporter.keep_up().await }));
-
-    let mut stop = std::pin::pin!(stop);
-    let engine = match steps {
-        None => None,
-        Some(steps) => {
-            let config = EngineConfig::new(steps)
-                .with_sandbox(sandbox)
-                .with_cgroup(settings.cgroup.parse()?)
-                .with_languages(languages)
-                .with_sessions(settings.sessions.sessions);
-            tokio::select! {
-                engine = Engine::start(config) => Some(Arc::new(engine.map_err(|error| error.chain())?)),
-                () = &mut stop => return Ok(()),
-            }
-        }
+    let mut stop = pin!(stop_signal()?);
+    let mut running = tokio::select! {
+        running = Running::start(settings) => running?,
+        () = &mut stop => return Ok(()),
     };
-    let workers = match &engine {
-        None => None,
-        Some(engine) => {
-            let drain = settings.queueing.drain;
-            // One more than run at once: it is there when a permit is free.
-            let jobs = 2 * steps.map_or(1, NonZeroUsize::get);
-            Some(Workers::start(&queues, engine, couriers, jobs, drain).map_err(|error| error.chain())?)
-        }
-    };
-    if let (Some(engine), EngineSlot::Here(slot)) = (&engine, &app.engine) {
-        // Set once, here.
-        let _ = slot.set(Arc::clone(engine));
-        tracing::info!(sandbox = %engine.sandbox(), languages = engine.available().count(), "ready");
-    }
-
     tokio::select! {
-        () = &mut stop => tracing::info!("shutting down"),
-        ended = &mut serving => ended??,
+        () = stop => tracing::info!("shutting down"),
+        ended = &mut running.serving => ended??,
     }
-    service.close();
-    seats.close();
-    if let Some(workers) = workers {
-        let drained = workers.shutdown().await;
-        tracing::info!(finished = drained.finished, handed_back = drained.released, "the workers have ended");
+    running.end().await
+}
+
+/// A process that serves: what of it is to be ended.
+struct Running {
+    service: Service,
+    seats: Seats,
+    /// Cancelled when connections are to end.
+    connections: CancellationToken,
+    serving: AbortOnDropHandle<io::Result<()>>,
+    _upkeep: AbortOnDropHandle<()>,
+    /// Absent where other processes evaluate.
+    evaluation: Option<(Arc<Engine>, Workers)>,
+}
+
+impl Running {
+    async fn start(settings: Settings) -> Result<Self, Failure> {
+        let sandbox = sandbox_choice(settings.sandbox.as_deref())?;
+        for name in judge0::without_effect(|name| std::env::var_os(name)) {
+            tracing::warn!(name, "a variable of judge0.conf has no effect here");
+        }
+        let exporter = Exporter::install()?;
+        let queues = Queues::open(&settings.queue, queues_config(&settings.queueing))
+            .await
+            .map_err(|error| error.chain())?;
+        let service = Service::new(queues.clone());
+        let couriers = Couriers::from_settings(
+            settings.webhooks.webhook_secret.as_deref(),
+            settings.webhooks.webhook_allow_private,
+            settings.webhooks.webhook_retries,
+        )?;
+        let languages = languages(&settings)?;
+        let seats = seats(&settings.sessions);
+        let steps = settings.workers.map_or_else(processors, NonZeroUsize::new);
+        let listener = TcpListener::bind(settings.addr).await?;
+        announce(&listener)?;
+
+        let app = App::new(Shared {
+            service: service.clone(),
+            languages: languages.clone(),
+            access: Access::new(&settings.auth_tokens, &settings.admin_tokens),
+            couriers: couriers.clone(),
+            judge0_version: settings.judge0_version,
+            judge0: settings.judge0,
+            statistics: judge0::Statistics::default(),
+            seats: seats.clone(),
+            origins: settings.sessions.origins,
+            exporter: exporter.clone(),
+            engine: if steps.is_some() { EngineSlot::Here(SetOnce::new()) } else { EngineSlot::Elsewhere },
+            caps: settings.caps,
+        });
+        let connections = CancellationToken::new();
+        let serving = axum::serve(listener, router(app.clone()))
+            .with_graceful_shutdown(connections.clone().cancelled_owned());
+        let serving = AbortOnDropHandle::new(tokio::spawn(serving.into_future()));
+        let upkeep = AbortOnDropHandle::new(tokio::spawn(async move { exporter.keep_up().await }));
+
+        let evaluation = match steps {
+            None => None,
+            Some(steps) => {
+                let config = EngineConfig::new(steps)
+                    .with_sandbox(sandbox)
+                    .with_cgroup(settings.cgroup.parse()?)
+                    .with_languages(languages)
+                    .with_sessions(settings.sessions.sessions);
+                let engine = Arc::new(Engine::start(config).await.map_err(|error| error.chain())?);
+                // One more than run at once: it is there when a permit is free.
+                let jobs = 2 * steps.get();
+                let workers = Workers::start(&queues, &engine, couriers, jobs, settings.queueing.drain)
+                    .map_err(|error| error.chain())?;
+                Some((engine, workers))
+            }
+        };
+        if let (Some((engine, _)), EngineSlot::Here(slot)) = (&evaluation, &app.engine) {
+            // Set once, here.
+            let _ = slot.set(Arc::clone(engine));
+            tracing::info!(sandbox = %engine.sandbox(), languages = engine.available().count(), "ready");
+        }
+        Ok(Self { service, seats, connections, serving, _upkeep: upkeep, evaluation })
     }
-    report_waiting(&service).await;
-    service.abandon();
-    if !seats.wait_until_free(LAST_WORDS).await {
-        tracing::warn!("interactive sessions were cut off");
+
+    async fn end(mut self) -> Result<(), Failure> {
+        self.service.close();
+        self.seats.close();
+        let (engine, workers) = self.evaluation.unzip();
+        if let Some(workers) = workers {
+            let drained = workers.shutdown().await;
+            tracing::info!(
+                finished = drained.finished,
+                handed_back = drained.released,
+                "the workers have ended"
+            );
+        }
+        report_waiting(&self.service).await;
+        self.service.abandon();
+        if !self.seats.wait_until_free(LAST_WORDS).await {
+            tracing::warn!("interactive sessions were cut off");
+        }
+        self.connections.cancel();
+        if tokio::time::timeout(LAST_WORDS, &mut self.serving).await.is_err() {
+            tracing::warn!("connections were cut off");
+        }
+        if let Some(engine) = engine {
+            engine.shutdown().await.map_err(|error| error.chain())?;
+        }
+        Ok(())
     }
-    connections.cancel();
-    if tokio::time::timeout(LAST_WORDS, &mut serving).await.is_err() {
-        tracing::warn!("connections were cut off");
-    }
-    if let Some(engine) = engine {
-        engine.shutdown().await.map_err(|error| error.chain())?;
-    }
-    Ok(())
 }
 
 /// Says what is left behind.
@@ -166,7 +189,7 @@ fn announce(listener: &TcpListener) -> Result<(), Failure> {
          API       http://{address}/docs and http://{address}/openapi.json\n\
          Metrics   http://{address}/metrics\n"
     );
-    let mut stdout = std::io::stdout().lock();
+    let mut stdout = io::stdout().lock();
     // A server whose starter does not listen serves all the same.
     if let Err(error) = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         tracing::warn!(%error, %address, "stdout is closed");

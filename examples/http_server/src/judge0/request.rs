@@ -1,12 +1,16 @@
 //! From Judge0's parameters to an order, with Judge0's messages for what is wrong.
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
-use evalx_core::{ByteSize, Limits, SandboxPath, SourceCode, SourceFile, StderrMode, Submission, Test};
+use evalx_core::{
+    ByteSize, Language, Limits, SandboxPath, SourceCode, SourceFile, StderrMode, Submission, Test,
+};
 use evalx_service::{Job, Notify, NotifyForm, Order};
 use serde_json::{Map, Value, json};
 
@@ -53,19 +57,6 @@ pub(super) fn counts(app: &App) -> [(&'static str, Range); 5] {
     ]
 }
 
-/// The messages of wrong fields.
-#[derive(Default)]
-struct Wrong(Map<String, Value>);
-
-impl Wrong {
-    fn note(&mut self, field: &str, message: impl Into<String>) {
-        let messages = self.0.entry(field).or_insert_with(|| json!([]));
-        if let Value::Array(messages) = messages {
-            messages.push(json!(message.into()));
-        }
-    }
-}
-
 /// Reads one submission.
 ///
 /// # Errors
@@ -78,87 +69,26 @@ pub(super) fn order(
     parameters: &Parameters,
     base64: bool,
 ) -> Result<Order, Map<String, Value>> {
-    let mut wrong = Wrong::default();
-    let bytes = |name: &str| {
-        let text = parameters.text(name)?;
-        Some(if base64 { lenient(&text) } else { Bytes::from(text) })
-    };
-    let mut echo = Map::new();
-    let (id, language) = language(app, flavour, parameters, &mut wrong);
-    echo.insert("language_id".to_owned(), json!(id));
-    echo.insert("language".to_owned(), json!({ "id": id, "name": id.and_then(|id| flavour.name(id)) }));
-
-    let source = bytes("source_code").filter(|source| !source.trim_ascii().is_empty());
-    let additional = parameters.text("additional_files").filter(|text| !text.is_empty());
-    echo.insert("additional_files".to_owned(), json!(additional));
-    echo.insert("has_source".to_owned(), json!(source.is_some()));
-    let mut files: Vec<SourceFile> = source.iter().cloned().map(SourceFile::main).collect();
-    match (id == Some(MULTI_FILE), source.is_some()) {
-        (true, true) => wrong.note("source_code", "must be blank"),
-        (false, false) => wrong.note("source_code", "can't be blank"),
-        _ => {}
-    }
-    match additional.as_deref().map(|text| archive::unpack(&lenient(text))) {
-        Some(Ok(unpacked)) => files.extend(unpacked),
-        Some(Err(why)) => wrong.note("additional_files", why),
-        None if id == Some(MULTI_FILE) => wrong.note("additional_files", "can't be blank"),
-        None => {}
-    }
-    if id == Some(MULTI_FILE) {
-        // What is run comes first.
-        let is_run = |file: &SourceFile| file.path.as_ref().is_some_and(|path| path.as_str() == "run");
-        match files.iter().position(is_run) {
-            Some(index) => files.swap(0, index),
-            None if additional.is_some() => wrong.note("additional_files", "must have a bash script `run`"),
-            None => {}
-        }
-    } else if let Some(language) = &language {
-        // The source is never replaced by a file of its name.
-        let mut seen: Vec<SandboxPath> = vec![language.source.clone()];
-        files.retain(|file| match &file.path {
-            None => true,
-            Some(path) if seen.contains(path) => false,
-            Some(path) => {
-                seen.push(path.clone());
-                true
-            }
-        });
-    }
-
-    let options = short_text("compiler_options", parameters, &mut wrong, &mut echo);
-    if options.is_some()
-        && language.as_ref().is_some_and(|language| !language.is_compiled() || id == Some(MULTI_FILE))
-    {
-        wrong.note("compiler_options", "setting compiler options is only allowed for compiled languages");
-    }
-    let arguments = short_text("command_line_arguments", parameters, &mut wrong, &mut echo);
-    let (limits, cpu_time) = limits(app, parameters, &mut wrong, &mut echo);
-    let runs = echo["number_of_runs"].as_u64().and_then(|runs| u32::try_from(runs).ok()).unwrap_or(1);
+    let mut reader = Reader { app, flavour, parameters, base64, wrong: Map::new(), echo: Map::new() };
+    let (id, language) = reader.language();
+    let files = reader.files(id, language.as_deref());
+    let options = reader.compiler_options(id, language.as_deref());
+    let arguments = reader.short_text("command_line_arguments");
+    let Terms { limits, cpu_time, runs } = reader.terms();
     for name in ["enable_per_process_and_thread_time_limit", "enable_per_process_and_thread_memory_limit"] {
-        echo.insert(name.to_owned(), json!(parameters.flag(name).unwrap_or(false)));
+        reader.flag(name);
     }
-    let joined = parameters.flag("redirect_stderr_to_stdout").unwrap_or(false);
-    echo.insert("redirect_stderr_to_stdout".to_owned(), json!(joined));
-    echo.insert("enable_network".to_owned(), json!(false));
-    if parameters.flag("enable_network") == Some(true) {
-        wrong.note("enable_network", "enabling network is not allowed");
-    }
-    let callback = parameters.text("callback_url").filter(|url| !url.is_empty());
-    echo.insert("callback_url".to_owned(), json!(callback));
-    if let Some(Err(error)) = callback.as_ref().map(|url| app.couriers.of(NotifyForm::Judge0).check(url)) {
-        wrong.note("callback_url", error.to_string());
-    }
+    let joined = reader.flag("redirect_stderr_to_stdout");
+    reader.refuse_network();
+    let callback = reader.callback();
+    let test = reader.test();
+    let Reader { wrong, echo, .. } = reader;
+    let (Some(language), true) = (language, wrong.is_empty()) else { return Err(wrong) };
 
-    let (Some(language), true) = (language, wrong.0.is_empty()) else { return Err(wrong.0) };
-    let code = SourceCode::from_files(&language.id, files)
-        .with_options(options.map(|text| words::split(&text)).unwrap_or_default());
-    let mut test = Test::new("run", bytes("stdin").unwrap_or_default());
-    if let Some(expected) = bytes("expected_output") {
-        test = test.with_expected(expected);
-    }
+    let code = SourceCode::from_files(&language.id, files).with_options(words_of(options));
     let max_run = SLACK + limits.wall_time.saturating_mul(2 * runs);
     let submission = Submission::from_code(code)
-        .with_arguments(arguments.map(|text| words::split(&text)).unwrap_or_default())
+        .with_arguments(words_of(arguments))
         .with_test(test)
         .with_limits(limits)
         .with_stderr(if joined { StderrMode::IntoStdout } else { StderrMode::Separate });
@@ -170,102 +100,231 @@ pub(super) fn order(
     Ok(Order::new(job, tenant, max_run))
 }
 
-fn language(
-    app: &App,
+/// How a program is measured.
+struct Terms {
+    limits: Limits,
+    /// The CPU time beyond which it was too slow.
+    cpu_time: Duration,
+    runs: u32,
+}
+
+/// Reads parameters, and collects what is to be said of them.
+struct Reader<'a> {
+    app: &'a App,
     flavour: Flavour,
-    parameters: &Parameters,
-    wrong: &mut Wrong,
-) -> (Option<u32>, Option<std::sync::Arc<evalx_core::Language>>) {
-    let text = parameters.text("language_id").filter(|text| !text.is_empty());
-    let Some(text) = text else {
-        wrong.note("language_id", "can't be blank");
-        wrong.note("language_id", "language with id  doesn't exist");
-        return (None, None);
-    };
-    let id = text.parse::<f64>().ok().filter(|id| id.fract() == 0.0 && (0.0..1e6).contains(id));
-    let Some(id) = id else {
-        wrong.note("language_id", "is not a number");
-        return (None, None);
-    };
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole, and in range")]
-    let id = id as u32;
-    match flavour.language(app, id) {
-        Some(language) if flavour.name(id).is_some() => return (Some(id), Some(language)),
-        _ if flavour.name(id).is_some() => {
-            wrong
-                .note("language_id", format!("language with id {id} is archived and cannot be used anymore"));
+    parameters: &'a Parameters,
+    /// Whether the program and its input are.
+    base64: bool,
+    /// The messages of wrong fields.
+    wrong: Map<String, Value>,
+    /// What answers repeat of the request.
+    echo: Map<String, Value>,
+}
+
+impl Reader<'_> {
+    fn note(&mut self, field: &str, message: impl Into<String>) {
+        let messages = self.wrong.entry(field).or_insert_with(|| json!([]));
+        if let Value::Array(messages) = messages {
+            messages.push(json!(message.into()));
         }
-        _ => wrong.note("language_id", format!("language with id {id} doesn't exist")),
     }
-    (Some(id), None)
+
+    fn echo(&mut self, name: &str, value: Value) {
+        self.echo.insert(name.to_owned(), value);
+    }
+
+    /// A text that is not empty, and is repeated.
+    fn text(&mut self, name: &str) -> Option<String> {
+        let text = self.parameters.text(name).filter(|text| !text.is_empty());
+        self.echo(name, json!(text));
+        text
+    }
+
+    fn short_text(&mut self, name: &str) -> Option<String> {
+        let text = self.text(name)?;
+        if text.chars().count() > LONGEST_TEXT {
+            self.note(name, format!("is too long (maximum is {LONGEST_TEXT} characters)"));
+        }
+        Some(text)
+    }
+
+    fn bytes(&self, name: &str) -> Option<Bytes> {
+        let text = self.parameters.text(name)?;
+        Some(if self.base64 { lenient(&text) } else { Bytes::from(text) })
+    }
+
+    fn flag(&mut self, name: &str) -> bool {
+        let flag = self.parameters.flag(name).unwrap_or(false);
+        self.echo(name, json!(flag));
+        flag
+    }
+
+    fn language(&mut self) -> (Option<u32>, Option<Arc<Language>>) {
+        let id = self.language_id();
+        let name = id.and_then(|id| self.flavour.name(id));
+        self.echo("language_id", json!(id));
+        self.echo("language", json!({ "id": id, "name": name }));
+        let Some(id) = id else { return (None, None) };
+        let language = self.flavour.language(self.app, id).filter(|_| name.is_some());
+        if language.is_none() {
+            let why = if name.is_some() { "is archived and cannot be used anymore" } else { "doesn't exist" };
+            self.note("language_id", format!("language with id {id} {why}"));
+        }
+        (Some(id), language)
+    }
+
+    fn language_id(&mut self) -> Option<u32> {
+        let Some(text) = self.parameters.text("language_id").filter(|text| !text.is_empty()) else {
+            self.note("language_id", "can't be blank");
+            self.note("language_id", "language with id  doesn't exist");
+            return None;
+        };
+        let id = text.parse::<f64>().ok().filter(|id| id.fract() == 0.0 && (0.0..1e6).contains(id));
+        if id.is_none() {
+            self.note("language_id", "is not a number");
+        }
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole, and in range")]
+        id.map(|id| id as u32)
+    }
+
+    /// The program's files, of which the first is run.
+    fn files(&mut self, id: Option<u32>, language: Option<&Language>) -> Vec<SourceFile> {
+        let source = self.bytes("source_code").filter(|source| !source.trim_ascii().is_empty());
+        let archive = self.text("additional_files");
+        self.echo("has_source", json!(source.is_some()));
+        let additional = archive.map(|text| {
+            archive::unpack(&lenient(&text)).unwrap_or_else(|why| {
+                self.note("additional_files", why);
+                Vec::new()
+            })
+        });
+        if id == Some(MULTI_FILE) {
+            self.multi_file(source.is_some(), additional)
+        } else {
+            self.single_file(source, additional.unwrap_or_default(), language)
+        }
+    }
+
+    /// All that is in an archive, whose script `run` is what is run.
+    fn multi_file(&mut self, has_source: bool, additional: Option<Vec<SourceFile>>) -> Vec<SourceFile> {
+        if has_source {
+            self.note("source_code", "must be blank");
+        }
+        let Some(mut files) = additional else {
+            self.note("additional_files", "can't be blank");
+            return Vec::new();
+        };
+        let is_run = |file: &SourceFile| file.path.as_ref().is_some_and(|path| path.as_str() == "run");
+        match files.iter().position(is_run) {
+            Some(index) => files.swap(0, index),
+            None => self.note("additional_files", "must have a bash script `run`"),
+        }
+        files
+    }
+
+    /// The source, and what lies beside it.
+    fn single_file(
+        &mut self,
+        source: Option<Bytes>,
+        mut additional: Vec<SourceFile>,
+        language: Option<&Language>,
+    ) -> Vec<SourceFile> {
+        if source.is_none() {
+            self.note("source_code", "can't be blank");
+        }
+        // The source is never replaced by a file of its name, nor is any other.
+        let mut taken: HashSet<SandboxPath> =
+            language.iter().map(|language| language.source.clone()).collect();
+        additional.retain(|file| file.path.as_ref().is_none_or(|path| taken.insert(path.clone())));
+        source.map(SourceFile::main).into_iter().chain(additional).collect()
+    }
+
+    fn compiler_options(&mut self, id: Option<u32>, language: Option<&Language>) -> Option<String> {
+        let options = self.short_text("compiler_options")?;
+        if language.is_some_and(|language| !language.is_compiled() || id == Some(MULTI_FILE)) {
+            self.note("compiler_options", "setting compiler options is only allowed for compiled languages");
+        }
+        Some(options)
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "every number is within its range"
+    )]
+    fn terms(&mut self) -> Terms {
+        let [cpu, extra, wall] = times(self.app).map(|(name, range)| {
+            let number = self.number(name, &range, |bound| format!("{bound:?}"));
+            // Times are texts in Judge0's answers, and the others are numbers.
+            self.echo(name, json!(format!("{number:?}")));
+            number
+        });
+        let [memory, stack, processes, file_size, runs] = counts(self.app).map(|(name, range)| {
+            let number = self.number(name, &range, |bound| format!("{bound:.0}")) as u64;
+            self.echo(name, json!(number));
+            number
+        });
+        // What Judge0 takes as nothing at all, a sandbox does not.
+        let time = |seconds: f64| Duration::from_secs_f64(seconds.max(0.001));
+        let limits = Limits::default()
+            .with_cpu_time(time(cpu + extra))
+            .with_wall_time(time(wall))
+            .with_memory(ByteSize::kib(memory))
+            .with_stack(ByteSize::kib(stack.max(128)))
+            .with_processes(processes as u32)
+            .with_output(ByteSize::kib(file_size))
+            .with_disk(self.app.caps.max_disk);
+        Terms { limits, cpu_time: time(cpu), runs: runs as u32 }
+    }
+
+    /// A number within its range; the default in place of a wrong one.
+    fn number(&mut self, name: &str, range: &Range, shown: fn(f64) -> String) -> f64 {
+        let Some(text) = self.parameters.text(name).filter(|text| !text.trim().is_empty()) else {
+            return range.default;
+        };
+        let wrong = match text.trim().parse::<f64>() {
+            Ok(number) if number.is_finite() => {
+                if number < range.least {
+                    format!("must be greater than or equal to {}", shown(range.least))
+                } else if number > range.most {
+                    format!("must be less than or equal to {}", shown(range.most))
+                } else {
+                    return number;
+                }
+            }
+            _ => "is not a number".to_owned(),
+        };
+        self.note(name, wrong);
+        range.default
+    }
+
+    fn refuse_network(&mut self) {
+        self.echo("enable_network", json!(false));
+        if self.parameters.flag("enable_network") == Some(true) {
+            self.note("enable_network", "enabling network is not allowed");
+        }
+    }
+
+    fn callback(&mut self) -> Option<String> {
+        let url = self.text("callback_url")?;
+        if let Err(error) = self.app.couriers.of(NotifyForm::Judge0).check(&url) {
+            self.note("callback_url", error.to_string());
+        }
+        Some(url)
+    }
+
+    fn test(&self) -> Test {
+        let test = Test::new("run", self.bytes("stdin").unwrap_or_default());
+        match self.bytes("expected_output") {
+            Some(expected) => test.with_expected(expected),
+            None => test,
+        }
+    }
 }
 
-fn short_text(
-    name: &'static str,
-    parameters: &Parameters,
-    wrong: &mut Wrong,
-    echo: &mut Map<String, Value>,
-) -> Option<String> {
-    let text = parameters.text(name).filter(|text| !text.is_empty());
-    if text.as_ref().is_some_and(|text| text.chars().count() > LONGEST_TEXT) {
-        wrong.note(name, format!("is too long (maximum is {LONGEST_TEXT} characters)"));
-    }
-    echo.insert(name.to_owned(), json!(text));
-    text
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "every number is within its range"
-)]
-/// The limits, and the CPU time beyond which a program was too slow.
-fn limits(
-    app: &App,
-    parameters: &Parameters,
-    wrong: &mut Wrong,
-    echo: &mut Map<String, Value>,
-) -> (Limits, Duration) {
-    let mut read = |name: &'static str, range: &Range, whole: bool| {
-        let text = parameters.text(name).filter(|text| !text.trim().is_empty());
-        let number = match &text {
-            None => Some(range.default),
-            Some(text) => text.trim().parse::<f64>().ok().filter(|number| number.is_finite()),
-        };
-        let shown = |bound: f64| if whole { format!("{bound:.0}") } else { format!("{bound:?}") };
-        let number = match number {
-            None => {
-                wrong.note(name, "is not a number");
-                range.default
-            }
-            Some(number) if number < range.least => {
-                wrong.note(name, format!("must be greater than or equal to {}", shown(range.least)));
-                range.default
-            }
-            Some(number) if number > range.most => {
-                wrong.note(name, format!("must be less than or equal to {}", shown(range.most)));
-                range.default
-            }
-            Some(number) => number,
-        };
-        // Times are texts in Judge0's answers, and the others are numbers.
-        let value = if whole { json!(number as u64) } else { json!(format!("{number:?}")) };
-        echo.insert(name.to_owned(), value);
-        number
-    };
-    let [cpu, extra, wall] = times(app).map(|(name, range)| read(name, &range, false));
-    let [memory, stack, processes, file_size, _] = counts(app).map(|(name, range)| read(name, &range, true));
-    // What Judge0 takes as nothing at all, a sandbox does not.
-    let time = |seconds: f64| Duration::from_secs_f64(seconds.max(0.001));
-    let limits = Limits::default()
-        .with_cpu_time(time(cpu + extra))
-        .with_wall_time(time(wall))
-        .with_memory(ByteSize::kib(memory as u64))
-        .with_stack(ByteSize::kib((stack as u64).max(128)))
-        .with_processes(processes as u32)
-        .with_output(ByteSize::kib(file_size as u64))
-        .with_disk(app.caps.max_disk);
-    (limits, time(cpu))
+/// The words of a command line, if there is one.
+fn words_of(line: Option<String>) -> Vec<String> {
+    line.map(|line| words::split(&line)).unwrap_or_default()
 }
 
 /// Decodes base64 as Ruby does: what is foreign is skipped, padding may be absent.
