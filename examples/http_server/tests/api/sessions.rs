@@ -45,7 +45,13 @@ pub(crate) fn a_program_is_talked_to(server: &Server) {
     talk.until_output("who? ");
     talk.stdin("wörld\n");
     talk.until_output("hello wörld\n");
-    assert_eq!(talk.until("output"), json!({ "type": "output", "stream": "stderr", "text": "oh\n" }));
+    // Python writes the end of a line by itself.
+    let mut said = String::new();
+    while said != "oh\n" {
+        let piece = talk.until("output");
+        said.push_str(piece["text"].as_str().unwrap());
+        assert!(piece["stream"] == "stderr" && "oh\n".starts_with(&said), "{said:?}, {piece}");
+    }
     // What is no text comes and goes as it is.
     talk.send(Message::binary(b"a\xff".to_vec())).unwrap();
     talk.say(&json!({ "type": "stdin", "base64": "/w==" }));
