@@ -13,7 +13,8 @@ use crate::config::check_duration;
 use crate::{BlobId, Error, JobId, QueueConfig, Result, Timestamp, label};
 
 /// Which jobs go first. Jobs of a higher priority are taken before those of a
-/// lower, but every sixteenth claim begins at the lowest, so that none starves.
+/// lower, but of sixteen jobs one is looked for at the lowest first, and one at that
+/// in the middle, so that none starves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {

@@ -59,7 +59,7 @@
 //! - **Poison is contained.** A job that loses [`QueueConfig::max_crashes`]
 //!   workers is dead, whatever attempts remain.
 //! - **Nobody starves.** Tenants take turns, whatever their number of jobs; of
-//!   the priorities, the lowest comes first in every sixteenth claim.
+//!   each sixteen jobs, one is of the lowest priority and one of that in the middle.
 //! - **Nothing grows without bound.** Depth, attempts, errors, events, sizes and
 //!   the time that things are kept have limits, and meeting one is an answer.
 //!

@@ -43,10 +43,12 @@ pub type DynQueue = Arc<dyn Queue>;
 /// | done, dead, cancelled | none | `remove`; it was kept long enough, or too many were dead |
 ///
 /// - Each call is one step: it happens wholly or not at all, and in some order
-///   with all others.
+///   with all others. One that is about many jobs may be several, of whole jobs:
+///   `RedisQueue` makes one of each 100, or of each 4 MiB of payloads.
 /// - Each call may be repeated, since its answer may have been lost: the second
-///   time changes nothing and answers the same. So are ids made by who
-///   enqueues, and a claim that is repeated by the implementation gets the same jobs.
+///   time changes nothing and answers the same, but that what is counted is only
+///   what it changed itself. So ids are made by who enqueues, and a claim that is
+///   repeated by the implementation gets the same jobs.
 /// - A lease is the only proof of ownership. What comes by a token that is not
 ///   the job's last, or after the job was settled by another call, is
 ///   [`Settled::Stale`] and changes nothing.
