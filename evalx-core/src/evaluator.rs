@@ -10,6 +10,7 @@
 //! Every test is a task in the `JoinSet` of its evaluation: dropping the
 //! evaluation aborts them, and their sessions' janitors kill the programs.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread;
@@ -21,8 +22,8 @@ use crate::cache::CompileCache;
 use crate::judge::{self, Listener};
 use crate::prepare::Compiled;
 use crate::{
-    ByteSize, DynSandbox, Error, ErrorKind, Evaluation, Event, HintProvider, Languages, Limits, NoHints,
-    Result, Sandbox, Submission, Toolchains,
+    ByteSize, DynSandbox, Error, ErrorKind, Evaluation, Event, HintProvider, Isolation, Languages, Limits,
+    NoHints, Result, Sandbox, Submission, Toolchains,
 };
 
 /// How many events may wait for the reader of a stream; then tests wait too.
@@ -66,6 +67,7 @@ pub struct Evaluator {
     pub(crate) checker_limits: Limits,
     pub(crate) parallelism: NonZeroUsize,
     pub(crate) kept_output: ByteSize,
+    pub(crate) required: BTreeSet<Isolation>,
     pub(crate) cache: Arc<CompileCache<Compiled>>,
     permits: Arc<Semaphore>,
 }
@@ -87,6 +89,7 @@ impl Evaluator {
             checker_limits: Limits::default().with_memory(ByteSize::mib(512)).with_disk(ByteSize::mib(256)),
             parallelism,
             kept_output: ByteSize::mib(64),
+            required: BTreeSet::new(),
             cache: Arc::new(CompileCache::new(ByteSize::mib(256))),
             permits: Arc::new(Semaphore::new(parallelism.get())),
         }
@@ -163,6 +166,14 @@ impl Evaluator {
     #[must_use]
     pub const fn with_kept_output(mut self, kept_output: ByteSize) -> Self {
         self.kept_output = kept_output;
+        self
+    }
+
+    /// Requires a separation of every session, as
+    /// [`SessionSpec::with_required`](crate::SessionSpec::with_required) does of one.
+    #[must_use]
+    pub fn with_required(mut self, isolation: Isolation) -> Self {
+        self.required.insert(isolation);
         self
     }
 
