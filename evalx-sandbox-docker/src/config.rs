@@ -144,7 +144,7 @@ pub struct DockerConfig {
     pub patience: Duration,
     /// Limits whose weaker form the operator accepts.
     #[serde(default)]
-    pub accept_weak: Vec<LimitKind>,
+    pub accepted_weak_limits: Vec<LimitKind>,
 }
 
 fn processors() -> usize {
@@ -199,7 +199,7 @@ impl DockerConfig {
             first_user: default_users(),
             users: default_user_count(),
             patience: default_patience(),
-            accept_weak: Vec::new(),
+            accepted_weak_limits: Vec::new(),
         }
     }
 
@@ -268,8 +268,8 @@ impl DockerConfig {
 
     /// Accepts the weaker form of a limit.
     #[must_use]
-    pub fn accept_weak(mut self, limit: LimitKind) -> Self {
-        self.accept_weak.push(limit);
+    pub fn with_accepted_weak_limit(mut self, limit: LimitKind) -> Self {
+        self.accepted_weak_limits.push(limit);
         self
     }
 

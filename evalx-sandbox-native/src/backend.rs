@@ -102,10 +102,10 @@ impl NativeSandbox {
             most_open_files: hard(Resource::RLIMIT_NOFILE),
             most_stack: hard(Resource::RLIMIT_STACK),
         };
-        let accepted_weak = config.accept_weak.clone();
+        let accepted_weak_limits = config.accepted_weak_limits.clone();
         let fleets = Fleets::start(config, plan.clone(), shape(&SessionSpec::default())).await?;
         let mut capabilities = capabilities(&plan, fleets.found(), fleets.is_privileged());
-        capabilities.accepted_weak = accepted_weak;
+        capabilities.accepted_weak_limits = accepted_weak_limits;
         Ok(Self { fleets, common: Arc::new(common), capabilities })
     }
 

@@ -24,7 +24,7 @@ pub enum Cgroup {
     Adopt,
     /// None. Memory, processes and CPU time are then held for each process by
     /// itself, and a session is refused unless the operator has
-    /// [accepted](NativeConfig::accept_weak) that.
+    /// [accepted](NativeConfig::with_accepted_weak_limit) that.
     RlimitsOnly,
 }
 
@@ -90,7 +90,7 @@ pub struct NativeConfig {
     /// Toolchain folders: readable, and their `bin` is added to `PATH`.
     pub toolchains: Vec<PathBuf>,
     /// Limits whose weaker form the operator accepts.
-    pub accept_weak: Vec<LimitKind>,
+    pub accepted_weak_limits: Vec<LimitKind>,
     /// Where instances note what they own, to be cleaned up after a crash; by
     /// default `/run/evalx` as root, else in `$XDG_RUNTIME_DIR` or `/tmp`.
     pub state_folder: Option<PathBuf>,
@@ -106,7 +106,7 @@ impl Default for NativeConfig {
             launcher: Launcher::default(),
             readable: Vec::new(),
             toolchains: Vec::new(),
-            accept_weak: Vec::new(),
+            accepted_weak_limits: Vec::new(),
             state_folder: None,
         }
     }
@@ -165,8 +165,8 @@ impl NativeConfig {
     /// Accepts the weaker form of a limit: on rlimits, that a tree of
     /// processes can exceed what each may use.
     #[must_use]
-    pub fn accept_weak(mut self, limit: LimitKind) -> Self {
-        self.accept_weak.push(limit);
+    pub fn with_accepted_weak_limit(mut self, limit: LimitKind) -> Self {
+        self.accepted_weak_limits.push(limit);
         self
     }
 

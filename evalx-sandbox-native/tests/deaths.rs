@@ -126,7 +126,7 @@ fn config(state: &Path) -> NativeConfig {
 fn weak(config: NativeConfig) -> NativeConfig {
     [LimitKind::Memory, LimitKind::Processes, LimitKind::CpuTime]
         .into_iter()
-        .fold(config.with_cgroup(Cgroup::RlimitsOnly), NativeConfig::accept_weak)
+        .fold(config.with_cgroup(Cgroup::RlimitsOnly), NativeConfig::with_accepted_weak_limit)
 }
 
 fn folder() -> TempDir {

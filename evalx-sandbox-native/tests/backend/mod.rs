@@ -26,7 +26,7 @@ pub(crate) fn config() -> NativeConfig {
         Ok(word) if word == "adopt" => config.with_cgroup(Cgroup::Adopt),
         Ok(word) if word == "rlimits" => [LimitKind::Memory, LimitKind::Processes, LimitKind::CpuTime]
             .into_iter()
-            .fold(config.with_cgroup(Cgroup::RlimitsOnly), NativeConfig::accept_weak),
+            .fold(config.with_cgroup(Cgroup::RlimitsOnly), NativeConfig::with_accepted_weak_limit),
         _ => config,
     }
 }
