@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use clap::Args;
-use evalx_core::{ByteSize, Limits};
+use evalx_core::{ByteSize, Limits, parse_time};
 
 use crate::failure::Failure;
-use crate::units::{parse_count, parse_time};
+use crate::units::parse_count;
 
 /// What a program may use.
 #[derive(Clone, Debug, Args)]

@@ -117,6 +117,7 @@ mod submission;
 mod template;
 mod testlib;
 mod text;
+mod time;
 mod toolchains;
 
 pub use artifact::{Artifact, ArtifactFile, FileContents, WeakArtifact};
@@ -146,4 +147,5 @@ pub use signal::Signal;
 pub use size::{ByteSize, ParseSizeError};
 pub use step::{Network, SessionSpec, Stdio, Step, SyscallPolicy, TerminalSize, WORK_FOLDER};
 pub use submission::{Checker, OnFailure, SourceCode, SourceFile, StderrMode, Submission, Test};
+pub use time::{ParseTimeError, parse_time};
 pub use toolchains::{Toolchain, Toolchains};

@@ -89,7 +89,7 @@ pub use document::{Status, SubmissionDocument, TestDocument, compile_document, h
 pub use engine::{Engine, EngineConfig};
 pub use evaluate::{COMPILED, Compiled, EvaluationHandler, TEST, Tested};
 pub use evalx::{Cgroup, Choice};
-pub use evalx_core::{LimitDocument, ReportDocument};
+pub use evalx_core::{LimitDocument, ReportDocument, parse_time};
 pub use evalx_queue::{Durability, QueueConfig};
 pub use evalx_webhook::{AddressPolicy, CourierConfig, Secrets};
 #[cfg(feature = "prometheus")]
@@ -102,6 +102,6 @@ pub use notice::Notices;
 pub use queues::{Queues, QueuesConfig};
 pub use seats::{NoSeat, Seat, Seats, SessionRules};
 pub use service::{Order, Service};
-pub use settings::{languages_with, parse_time, sandbox_choice};
+pub use settings::{languages_with, sandbox_choice};
 pub use timestamp::rfc3339;
 pub use workers::Workers;
