@@ -109,7 +109,9 @@ impl IsolateSandbox {
         let found = match found {
             Ok(found) => found,
             Err(error) => {
-                boxes.shut_down().await;
+                if let Err(left) = boxes.shut_down().await {
+                    tracing::warn!(error = %left, "not all of a sandbox that could not start is removed");
+                }
                 return Err(error.into());
             }
         };
@@ -316,8 +318,7 @@ impl Sandbox for IsolateSandbox {
     }
 
     async fn shutdown(&self) -> Result<()> {
-        self.boxes.shut_down().await;
-        Ok(())
+        Ok(self.boxes.shut_down().await?)
     }
 }
 
