@@ -60,7 +60,7 @@ pub fn image() -> String {
 ///
 /// Why it can't run here.
 pub async fn native() -> evalx_core::Result<NativeSandbox> {
-    let sandbox = NativeSandbox::start(NativeConfig::default().with_slots(8)).await?;
+    let sandbox = NativeSandbox::start(NativeConfig::default().with_sessions(8)).await?;
     sandbox.ready().await?;
     Ok(sandbox)
 }

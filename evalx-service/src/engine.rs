@@ -25,7 +25,8 @@ pub struct EngineConfig {
     pub steps: NonZeroUsize,
     /// How many programs people may talk to at once, besides those.
     pub sessions: usize,
-    /// Which control group the native backend uses.
+    /// Which control group the native backend uses. Who names
+    /// `rlimits-only` accepts what is weaker by it.
     pub cgroup: evalx::Cgroup,
     /// The languages that are known.
     pub languages: Languages,
@@ -100,9 +101,9 @@ impl Engine {
         let busy = 2 * config.steps.get();
         let sessions = busy + config.sessions;
         let native = NativeConfig::default()
-            .with_slots(sessions)
+            .with_sessions(sessions)
             .with_spares(busy)
-            .with_cgroup(config.cgroup.clone())
+            .with_named_cgroup(config.cgroup.clone())
             .with_discovered_toolchains();
         let backends = with_docker(with_isolate(Backends::default(), &native, sessions), sessions);
         let backends = backends.with_native(native);
