@@ -26,7 +26,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(30);
 pub const DOCKER_IMAGE: &str = "evalx/base";
 
 /// A future of a backend that was started.
-pub type Starting = Pin<Box<dyn Future<Output = Result<DynSandbox>> + Send>>;
+pub(crate) type Starting = Pin<Box<dyn Future<Output = Result<DynSandbox>> + Send>>;
 
 pub(crate) type Start = Arc<dyn Fn(Chosen) -> Starting + Send + Sync>;
 

@@ -3,7 +3,8 @@
 use std::ffi::OsStr;
 
 use clap::{Args, ValueEnum};
-use evalx::{Backends, Choice, DockerConfig, Image};
+use evalx::docker::Image;
+use evalx::{Backends, Choice, DockerConfig};
 use evalx_core::{DynSandbox, Limits, Network, SessionSpec, SyscallPolicy};
 use evalx_sandbox_isolate::IsolateConfig;
 use evalx_sandbox_native::{Cgroup, NativeConfig};

@@ -27,7 +27,7 @@ pub struct EngineConfig {
     pub sessions: usize,
     /// Which control group the native backend uses. Who names
     /// `rlimits-only` accepts what is weaker by it.
-    pub cgroup: evalx::Cgroup,
+    pub cgroup: evalx::native::Cgroup,
     /// The languages that are known.
     pub languages: Languages,
     /// What a compiler may use.
@@ -42,7 +42,7 @@ impl EngineConfig {
             sandbox: Choice::Auto,
             steps,
             sessions: 0,
-            cgroup: evalx::Cgroup::default(),
+            cgroup: evalx::native::Cgroup::default(),
             languages: Languages::builtin(),
             compile_limits: Limits::for_compiling(),
         }
@@ -64,7 +64,7 @@ impl EngineConfig {
 
     /// Sets which control group the native backend uses.
     #[must_use]
-    pub fn with_cgroup(mut self, cgroup: evalx::Cgroup) -> Self {
+    pub fn with_cgroup(mut self, cgroup: evalx::native::Cgroup) -> Self {
         self.cgroup = cgroup;
         self
     }
@@ -212,7 +212,7 @@ fn with_isolate(backends: Backends, _native: &NativeConfig, _sessions: usize) ->
 /// The image is that of the facade; as many containers wait as may be needed at once.
 #[cfg(feature = "docker")]
 fn with_docker(backends: Backends, sessions: usize) -> Backends {
-    let image = evalx::Image::new(evalx::DOCKER_IMAGE, sessions.min(2));
+    let image = evalx::docker::Image::new(evalx::DOCKER_IMAGE, sessions.min(2));
     backends.with_docker(evalx::DockerConfig::new(image).with_sessions(sessions))
 }
 
