@@ -29,6 +29,37 @@ use crate::{
 /// How many events may wait for the reader of a stream; then tests wait too.
 const EVENT_DEPTH: usize = 16;
 
+/// The end of a channel of events that [`Evaluator::evaluate_telling`] is given.
+#[derive(Debug)]
+pub struct EventSender(mpsc::Sender<Event>);
+
+/// The end of a channel of events that its caller reads.
+#[derive(Debug)]
+pub struct EventReceiver(mpsc::Receiver<Event>);
+
+/// A channel of the events of one evaluation.
+#[must_use]
+pub fn events() -> (EventSender, EventReceiver) {
+    let (sender, receiver) = mpsc::channel(EVENT_DEPTH);
+    (EventSender(sender), EventReceiver(receiver))
+}
+
+impl EventReceiver {
+    /// The next event; `None` once the evaluation has ended and all are read.
+    ///
+    /// # Cancel safety
+    ///
+    /// No event is lost if the future is dropped.
+    pub async fn recv(&mut self) -> Option<Event> {
+        self.0.recv().await
+    }
+
+    /// The next event, if there is one now.
+    pub fn try_recv(&mut self) -> Option<Event> {
+        self.0.try_recv().ok()
+    }
+}
+
 /// Compiles submissions once, runs their tests in parallel, and judges them.
 ///
 /// Clones share the permits and the cache. An application has one.
@@ -220,12 +251,8 @@ impl Evaluator {
     /// # Cancel safety
     ///
     /// As [`evaluate`](Self::evaluate).
-    pub async fn evaluate_telling(
-        &self,
-        submission: Submission,
-        events: mpsc::Sender<Event>,
-    ) -> Result<Evaluation> {
-        Box::pin(judge::drive(self.clone(), submission, Listener::new(events))).await
+    pub async fn evaluate_telling(&self, submission: Submission, events: EventSender) -> Result<Evaluation> {
+        Box::pin(judge::drive(self.clone(), submission, Listener::new(events.0))).await
     }
 
     /// Evaluates a submission and tells what happens as it happens.

@@ -126,7 +126,7 @@ pub use comparison::{Comparison, Difference};
 pub use document::{LimitDocument, ReportDocument};
 pub use error::{Error, ErrorKind, Result};
 pub use evaluation::{CompileReport, Evaluation, Event, TestResult, Verdict};
-pub use evaluator::{EvaluationStream, Evaluator};
+pub use evaluator::{EvaluationStream, Evaluator, EventReceiver, EventSender, events};
 pub use evidence::Evidence;
 pub use ext::{Connection, SandboxExt, Side};
 pub use fallback::Fallback;

@@ -95,7 +95,7 @@ pub use evalx_queue::{Durability, QueueConfig};
 pub use evalx_webhook::{AddressPolicy, CourierConfig, Secrets};
 #[cfg(feature = "prometheus")]
 pub use exporter::Exporter;
-pub use interactive::{EndReason, Interactive, Overrun, Said, SessionEnd, Sitting, Typist};
+pub use interactive::{EndReason, Interactive, Listener, Overrun, Said, SessionEnd, Sitting, Typist};
 pub use job::{Answer, Job, Notify, NotifyForm};
 #[cfg(feature = "logging")]
 pub use log::{Log, LogError};
