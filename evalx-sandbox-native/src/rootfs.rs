@@ -15,13 +15,13 @@ use evalx_host::view::{self, Accounts, PROGRAM_FOLDERS, at, overlay};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 
-const ACCOUNTS: Accounts = Accounts {
-    passwd: "root:x:0:0:root:/:/usr/sbin/nologin\n\
+const ACCOUNTS: Accounts = Accounts::new(
+    "root:x:0:0:root:/:/usr/sbin/nologin\n\
         box:x:1000:1000:box:/box:/bin/sh\n\
         nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
-    group: "root:x:0:\nbox:x:1000:\nnogroup:x:65534:\n",
-    hosts: "127.0.0.1 localhost evalx\n::1 localhost\n",
-};
+    "root:x:0:\nbox:x:1000:\nnogroup:x:65534:\n",
+    "127.0.0.1 localhost evalx\n::1 localhost\n",
+);
 
 /// The name that programs see the machine have.
 pub(crate) const HOSTNAME: &str = "evalx";
