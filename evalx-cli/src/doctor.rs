@@ -313,6 +313,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn auto_takes_none_of_which_something_is_accepted_by_its_name() {
+        let backend = |name, accepted| {
+            let mut capabilities = Capabilities::new(name);
+            capabilities.accepted_weak_isolation = accepted;
+            BackendDocument {
+                name,
+                fit: true,
+                error: None,
+                capabilities: Some(capabilities),
+                missing: Vec::new(),
+                self_test: Vec::new(),
+            }
+        };
+        let weak = || backend("isolate", vec![Isolation::Syscalls]);
+        let both = [weak(), backend("docker", Vec::new())];
+        assert_eq!(chosen(&Choice::Auto, &both).as_deref(), Some("docker"));
+        assert_eq!(chosen(&Choice::Auto, &[weak()]), None);
+        assert_eq!(chosen(&"isolate,docker".parse().unwrap(), &both).as_deref(), Some("isolate"));
+    }
+
+    #[test]
     fn what_is_missing_is_named() {
         let capabilities = Capabilities::new("native")
             .with_limit(LimitKind::Memory, Strength::PerProcess, "rlimit")

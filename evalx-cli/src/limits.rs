@@ -12,7 +12,7 @@ use crate::units::parse_count;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitArguments {
-    /// CPU time of all its processes together (suffix ms, s or m).
+    /// CPU time of all its processes together (suffix ms, s, m, h or d).
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = parse_time, default_value = "10s")]
     cpu: Duration,
     /// Time from start to end.
