@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evalx_core::{DynSandbox, Error, ErrorKind, Fallback, Result, Sandbox};
+use evalx_core::{DynSandbox, Error, ErrorKind, Fallback, Result, Sandbox, SessionSpec};
 
 use crate::choice::Choice;
 use crate::deferred::Deferred;
@@ -26,9 +26,18 @@ const RETRY_AFTER: Duration = Duration::from_secs(30);
 pub const DOCKER_IMAGE: &str = "evalx/base";
 
 /// A future of a backend that was started.
-pub type Starting = Pin<Box<dyn Future<Output = Result<DynSandbox>> + Send>>;
+pub(crate) type Starting = Pin<Box<dyn Future<Output = Result<DynSandbox>> + Send>>;
 
-pub(crate) type Start = Arc<dyn Fn() -> Starting + Send + Sync>;
+pub(crate) type Start = Arc<dyn Fn(Chosen) -> Starting + Send + Sync>;
+
+/// Who wants a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Chosen {
+    /// The operator, by its name, and so with what it is known not to hold.
+    ByName,
+    /// Nobody in particular: the best that there is, with nothing accepted.
+    ByRank,
+}
 
 /// Backends by name, in the order in which `auto` takes them.
 ///
@@ -90,11 +99,19 @@ impl Backends {
     }
 
     /// Adds `isolate`, or sets how it is started.
+    ///
+    /// It filters few system calls or none, so that it refuses every session
+    /// until that is accepted by name. Who [starts](Self::start) it by its
+    /// name, or names it in a [`Choice`], accepts that; `auto` does not, and
+    /// passes it over unless `config` says so.
     #[cfg(feature = "isolate")]
     #[must_use]
     pub fn with_isolate(self, config: evalx_sandbox_isolate::IsolateConfig) -> Self {
-        self.with("isolate", move || {
-            let config = config.clone();
+        self.add("isolate", move |chosen| {
+            let mut config = config.clone();
+            if chosen == Chosen::ByName {
+                config = config.with_accepted_weak_isolation(evalx_core::Isolation::Syscalls);
+            }
             async move {
                 let sandbox = evalx_sandbox_isolate::IsolateSandbox::start(config).await?;
                 Ok(Arc::new(sandbox) as DynSandbox)
@@ -117,12 +134,20 @@ impl Backends {
 
     /// Adds a backend behind the others, or sets how one of this name is started.
     #[must_use]
-    pub fn with<F, S>(mut self, name: impl Into<String>, start: F) -> Self
+    pub fn with<F, S>(self, name: impl Into<String>, start: F) -> Self
     where
         F: Fn() -> S + Send + Sync + 'static,
         S: Future<Output = Result<DynSandbox>> + Send + 'static,
     {
-        let (name, start): (String, Start) = (name.into(), Arc::new(move || Box::pin(start())));
+        self.add(name, move |_| start())
+    }
+
+    fn add<F, S>(mut self, name: impl Into<String>, start: F) -> Self
+    where
+        F: Fn(Chosen) -> S + Send + Sync + 'static,
+        S: Future<Output = Result<DynSandbox>> + Send + 'static,
+    {
+        let (name, start): (String, Start) = (name.into(), Arc::new(move |chosen| Box::pin(start(chosen))));
         match self.known.iter_mut().find(|(known, _)| *known == name) {
             Some(known) => known.1 = start,
             None => self.known.push((name, start)),
@@ -151,7 +176,9 @@ impl Backends {
     /// is not built in, else what the backend itself says.
     pub async fn start(&self, name: &str) -> Result<DynSandbox> {
         let start = self.find(name)?;
-        fit(&start).await
+        let sandbox = fit(&start, Chosen::ByName).await?;
+        tell_what_is_accepted(name, &sandbox);
+        Ok(sandbox)
     }
 
     /// Starts the first backend of the choice that is fit, and says in the log
@@ -162,18 +189,24 @@ impl Backends {
     /// the next is started then and there. The broken one is tried again after
     /// a while.
     ///
+    /// `auto` takes none that would refuse a plain session for what it can't
+    /// hold here: an operator who is content with that names it. In no case is
+    /// a session moved to a backend that does not hold what it needs: that one
+    /// refuses it.
+    ///
     /// # Errors
     ///
     /// For a choice of one, what [`start`](Self::start) says. For one of
     /// several, `Unavailable` if none of them is fit; it says why of each.
     pub async fn choose(&self, choice: &Choice) -> Result<DynSandbox> {
-        let names: Vec<&str> = match choice {
-            Choice::Auto => self.names().collect(),
-            Choice::Named(names) => names.iter().map(String::as_str).collect(),
+        let (names, chosen): (Vec<&str>, Chosen) = match choice {
+            Choice::Auto => (self.names().collect(), Chosen::ByRank),
+            Choice::Named(names) => (names.iter().map(String::as_str).collect(), Chosen::ByName),
         };
         if let [name] = names[..] {
-            let sandbox = self.start(name).await?;
-            tracing::info!(backend = name, %choice, "a backend is chosen: it alone was named");
+            let sandbox = fit(&self.find(name)?, chosen).await?;
+            tell_what_is_accepted(name, &sandbox);
+            tracing::info!(backend = name, %choice, "a backend is chosen: there is no other");
             return Ok(sandbox);
         }
         let mut candidates: Vec<DynSandbox> = Vec::new();
@@ -191,11 +224,12 @@ impl Backends {
                 Err(error) => return Err(error),
             };
             if taken.is_some() {
-                candidates.push(Arc::new(Deferred::new(name, start)));
+                candidates.push(Arc::new(Deferred::new(name, start, chosen)));
                 continue;
             }
-            match fit(&start).await {
+            match fit(&start, chosen).await {
                 Ok(sandbox) => {
+                    tell_what_is_accepted(name, &sandbox);
                     let reason =
                         if refusals.is_empty() { "the first of the choice" } else { "the first that is fit" };
                     tracing::info!(backend = name, %choice, reason, "a backend is chosen");
@@ -206,7 +240,7 @@ impl Backends {
                     tracing::warn!(backend = name, reason = %error.chain(), "a backend is passed over");
                     refusals.push(format!("{name}: {}", error.chain()));
                     // It may be fit later: a daemon that is not up yet.
-                    candidates.push(Arc::new(Deferred::new(name, start)));
+                    candidates.push(Arc::new(Deferred::new(name, start, chosen)));
                 }
             }
         }
@@ -234,10 +268,15 @@ impl Backends {
     }
 }
 
-/// Starts a backend and sees whether it works.
-pub(crate) async fn fit(start: &Start) -> Result<DynSandbox> {
-    let sandbox = start().await?;
-    if let Err(error) = sandbox.check().await {
+/// Starts a backend and sees whether it works; of one that nobody has named,
+/// also whether it holds what every session is promised.
+pub(crate) async fn fit(start: &Start, chosen: Chosen) -> Result<DynSandbox> {
+    let sandbox = start(chosen).await?;
+    let mut checked = sandbox.check().await;
+    if chosen == Chosen::ByRank {
+        checked = checked.and_then(|()| sandbox.capabilities().admit(&SessionSpec::default()));
+    }
+    if let Err(error) = checked {
         // What it says of its shutdown would not help anybody.
         let _ = sandbox.shutdown().await;
         return Err(error);
@@ -245,10 +284,21 @@ pub(crate) async fn fit(start: &Start) -> Result<DynSandbox> {
     Ok(sandbox)
 }
 
+/// Says once, where a sandbox is taken, what its operator does without.
+pub(crate) fn tell_what_is_accepted(name: &str, sandbox: &DynSandbox) {
+    let capabilities = sandbox.capabilities();
+    for kind in &capabilities.accepted_weak_isolation {
+        let why = capabilities.isolation.get(kind).map_or("nothing holds it", |held| &held.mechanism);
+        tracing::info!(backend = name, isolation = %kind, why, "an isolation that is not held is accepted");
+    }
+}
+
 fn none_fit(choice: &Choice, refusals: &[String]) -> Error {
     let why = if refusals.is_empty() { "none is built in".to_owned() } else { refusals.join("; ") };
     Error::new(ErrorKind::Unavailable, format!("no backend of `{choice}` is fit here: {why}"))
-        .with_mend("run `evalx doctor` to see what each of them needs")
+        .with_mend(
+            "run `evalx doctor` to see what each of them needs; who names one, as in EVALX_SANDBOX=isolate, accepts what it is known not to hold",
+        )
 }
 
 impl fmt::Debug for Backends {

@@ -6,12 +6,13 @@ use async_trait::async_trait;
 use evalx_core::{Capabilities, DynSandbox, Error, ErrorKind, Result, Sandbox, Session, SessionSpec};
 use tokio::sync::Mutex;
 
-use crate::backends::{Start, fit};
+use crate::backends::{Chosen, Start, fit, tell_what_is_accepted};
 
 /// What others fall back on: a pool of its own costs nothing until then.
 pub(crate) struct Deferred {
     name: String,
     start: Start,
+    chosen: Chosen,
     state: Mutex<State>,
 }
 
@@ -22,8 +23,8 @@ enum State {
 }
 
 impl Deferred {
-    pub(crate) fn new(name: &str, start: Start) -> Self {
-        Self { name: name.to_owned(), start, state: Mutex::new(State::Waiting) }
+    pub(crate) fn new(name: &str, start: Start, chosen: Chosen) -> Self {
+        Self { name: name.to_owned(), start, chosen, state: Mutex::new(State::Waiting) }
     }
 
     /// The backend, which is started if it was not yet. If it can't be, that
@@ -33,9 +34,10 @@ impl Deferred {
         match &*state {
             State::Started(sandbox) => Ok(DynSandbox::clone(sandbox)),
             State::ShutDown => Err(Error::new(ErrorKind::Unavailable, format!("{} is shut down", self.name))),
-            State::Waiting => match fit(&self.start).await {
+            State::Waiting => match fit(&self.start, self.chosen).await {
                 Ok(sandbox) => {
                     tracing::info!(backend = self.name, "a backend is started for others to fall back on");
+                    tell_what_is_accepted(&self.name, &sandbox);
                     *state = State::Started(DynSandbox::clone(&sandbox));
                     Ok(sandbox)
                 }

@@ -3,7 +3,9 @@
 //!
 //! This crate re-exports the others, so that an application has one
 //! dependency: all of [`evalx-core`](evalx_core), the vocabulary, the traits and
-//! the [`Evaluator`]; and the backends, by feature. Their pages say more.
+//! the [`Evaluator`]; and the backends, by feature. Of a backend its sandbox and
+//! its settings are here, all else in the module of its name: `native`, `isolate`
+//! or `docker`. Their pages say more.
 //!
 //! # Example
 //!
@@ -43,6 +45,8 @@
 //! - **isolate**: `IsolateSandbox`, which drives the `isolate` program.
 //! - **queue**: the module `queue`, with the queue in memory and the worker.
 //! - **redis**: `queue::RedisQueue`.
+//! - **metrics**: gauges, counters and histograms of [`Observed`] sandboxes and
+//!   of queues, told to the `metrics` facade.
 //!
 //! Without native, isolate or docker there is no backend. [`Backends`] chooses among
 //! them, if wanted by what the environment says, and lets one fall back on another.
@@ -52,14 +56,14 @@ mod backends;
 mod choice;
 mod deferred;
 #[cfg(feature = "docker")]
-mod docker;
+mod image;
 
+pub use backends::Backends;
 #[cfg(feature = "docker")]
 pub use backends::DOCKER_IMAGE;
-pub use backends::{Backends, Starting};
 pub use choice::Choice;
 #[cfg(feature = "docker")]
-pub use docker::docker_image;
+pub use image::docker_image;
 
 #[doc(inline)]
 pub use evalx_core::*;
@@ -71,15 +75,22 @@ pub use evalx_hints::{Category, HintEngine, LoadError};
 pub use evalx_queue as queue;
 #[cfg(feature = "docker")]
 #[doc(inline)]
-pub use evalx_sandbox_docker::{
-    DockerConfig, DockerSandbox, Image, Metering, PoolStatistics, Reuse, ShelfStatistics, Way,
-};
+pub use evalx_sandbox_docker as docker;
+#[cfg(feature = "docker")]
+#[doc(inline)]
+pub use evalx_sandbox_docker::{DockerConfig, DockerSandbox};
 #[cfg(feature = "isolate")]
 #[doc(inline)]
-pub use evalx_sandbox_isolate::{ControlGroups, IsolateConfig, IsolateSandbox};
+pub use evalx_sandbox_isolate as isolate;
+#[cfg(feature = "isolate")]
+#[doc(inline)]
+pub use evalx_sandbox_isolate::{IsolateConfig, IsolateSandbox};
 #[cfg(feature = "native")]
 #[doc(inline)]
-pub use evalx_sandbox_native::{Cgroup, Launcher, NativeConfig, NativeSandbox};
+pub use evalx_sandbox_native as native;
+#[cfg(feature = "native")]
+#[doc(inline)]
+pub use evalx_sandbox_native::{NativeConfig, NativeSandbox};
 
 /// The program in the README compiles.
 #[cfg(all(doctest, feature = "native"))]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use evalx::{Backends, Choice, DynSandbox, Error, ErrorKind, Result, Sandbox, SessionSpec};
+use evalx::{Backends, Choice, DynSandbox, Error, ErrorKind, Isolation, Result, Sandbox, SessionSpec};
 use evalx_testkit::{FakeRun, FakeSandbox};
 
 /// A fake backend that may be absent, and counts how often it was started.
@@ -119,6 +119,47 @@ async fn if_none_is_fit_the_error_says_why_of_each() {
     assert!(error.to_string().contains("first: it is not here; docker: it is not here"), "{error}");
     assert!(error.mend().is_some_and(|mend| mend.contains("evalx doctor")));
     assert!(Backends::none().choose(&Choice::Auto).await.is_err());
+}
+
+#[tokio::test]
+async fn none_that_holds_less_than_is_promised_is_taken_unless_it_is_named() {
+    let (weak, sound) = (Machine::new(), Machine::new());
+    weak.sandbox.lack(Isolation::Syscalls);
+    let both = backends([("weak", &weak), ("sound", &sound)]);
+    let sandbox = both.choose(&Choice::Auto).await.expect("one is fit");
+    open(&sandbox).await;
+    assert_eq!((weak.sandbox.opened_sessions(), sound.sandbox.opened_sessions()), (0, 1));
+
+    let weak = Machine::new();
+    weak.sandbox.lack(Isolation::Syscalls);
+    let error = backends([("weak", &weak)]).choose(&Choice::Auto).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    let (weak, absent) = (Machine::new(), Machine::absent());
+    weak.sandbox.lack(Isolation::Syscalls);
+    let both = backends([("weak", &weak), ("absent", &absent)]);
+    let error = both.choose(&Choice::Auto).await.unwrap_err();
+    assert!(error.to_string().contains("`syscalls`"), "{error}");
+    assert!(error.mend().is_some_and(|mend| mend.contains("EVALX_SANDBOX")), "{error:?}");
+    // Named, it is taken; and is asked of each session whether that is enough.
+    let weak = Machine::new();
+    weak.sandbox.lack(Isolation::Inodes);
+    let named = backends([("weak", &weak)]).choose(&choice("weak")).await.expect("it is fit");
+    open(&named).await;
+    let strict = SessionSpec::default().with_required(Isolation::Inodes);
+    assert_eq!(named.open(strict).await.unwrap_err().kind(), ErrorKind::Unsupported);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_session_is_moved_to_a_backend_that_does_not_hold_what_it_requires() {
+    let (first, second) = (Machine::new(), Machine::new());
+    second.sandbox.lack(Isolation::Uid);
+    let sandbox =
+        backends([("first", &first), ("second", &second)]).choose(&Choice::Auto).await.expect("one is fit");
+    first.sandbox.fail_open(broken());
+    let error = sandbox.open(SessionSpec::default().with_required(Isolation::Uid)).await.unwrap_err();
+    assert_eq!(error.to_string(), broken().to_string());
+    open(&sandbox).await;
+    assert_eq!((first.sandbox.opened_sessions(), second.sandbox.opened_sessions()), (0, 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, SamplingMode};
 use evalx_core::{
-    Collect, DynSandbox, LimitKind, Limits, Origin, SandboxPath, Session, SessionSpec, Step, WORK_FOLDER,
+    Collect, DynSandbox, Isolation, LimitKind, Limits, Origin, SandboxPath, Session, SessionSpec, Step,
+    WORK_FOLDER,
 };
 use evalx_sandbox_docker::{DockerConfig, DockerSandbox, Image, Reuse, Way};
 use evalx_sandbox_isolate::{IsolateConfig, IsolateSandbox};
@@ -59,7 +60,7 @@ pub fn image() -> String {
 ///
 /// Why it can't run here.
 pub async fn native() -> evalx_core::Result<NativeSandbox> {
-    let sandbox = NativeSandbox::start(NativeConfig::default().with_slots(8)).await?;
+    let sandbox = NativeSandbox::start(NativeConfig::default().with_sessions(8)).await?;
     sandbox.ready().await?;
     Ok(sandbox)
 }
@@ -75,7 +76,11 @@ pub async fn isolate() -> evalx_core::Result<IsolateSandbox> {
         config = config.with_program(program);
     }
     // Without control groups it holds these for each process alone.
-    IsolateSandbox::start(config.accept_weak(LimitKind::Memory).accept_weak(LimitKind::CpuTime)).await
+    let config = config
+        .with_accepted_weak_limit(LimitKind::Memory)
+        .with_accepted_weak_limit(LimitKind::CpuTime)
+        .with_accepted_weak_isolation(Isolation::Syscalls);
+    IsolateSandbox::start(config).await
 }
 
 /// Containers with the agent: warm, or made for each session.

@@ -3,7 +3,8 @@
 use std::ffi::OsStr;
 
 use clap::{Args, ValueEnum};
-use evalx::{Backends, Choice, DockerConfig, Image, docker_image};
+use evalx::docker::Image;
+use evalx::{Backends, Choice, DockerConfig, docker_image};
 use evalx_core::{DynSandbox, Limits, Network, SessionSpec, SyscallPolicy};
 use evalx_sandbox_isolate::IsolateConfig;
 use evalx_sandbox_native::{Cgroup, NativeConfig};
@@ -98,13 +99,13 @@ pub(crate) async fn finish<T>(sandbox: &DynSandbox, result: Result<T, Failure>) 
     Ok(value)
 }
 
-/// Says which control group the native backend uses: `auto`, `adopt`, or a
-/// delegated folder.
+/// Says which control group the native backend uses: `auto`, `adopt`, a
+/// delegated folder; or `rlimits-only`: none, with what is weaker by that accepted.
 const CGROUP_VARIABLE: &str = "EVALX_CGROUP";
 
 fn native_config(sessions: usize) -> Result<NativeConfig, Failure> {
     let cgroup = cgroup_choice(std::env::var_os(CGROUP_VARIABLE).as_deref())?;
-    Ok(NativeConfig::default().with_slots(sessions).with_cgroup(cgroup).with_discovered_toolchains())
+    Ok(NativeConfig::default().with_sessions(sessions).with_named_cgroup(cgroup).with_discovered_toolchains())
 }
 
 /// Names the `isolate` program, where it is not the one in `PATH`.
@@ -180,6 +181,7 @@ mod tests {
         assert_eq!(choice(None).unwrap(), Cgroup::Auto);
         assert_eq!(choice(Some("auto")).unwrap(), Cgroup::Auto);
         assert_eq!(choice(Some("adopt")).unwrap(), Cgroup::Adopt);
+        assert_eq!(choice(Some("rlimits-only")).unwrap(), Cgroup::RlimitsOnly);
         assert_eq!(choice(Some("/sys/fs/cgroup/x")).unwrap(), Cgroup::Path("/sys/fs/cgroup/x".into()));
         assert!(choice(Some("sys/fs/cgroup")).unwrap_err().to_string().contains("auto, adopt"));
     }

@@ -111,8 +111,17 @@ fn chosen(choice: &Choice, backends: &[BackendDocument]) -> Option<String> {
     let is_fit = |name: &str| backends.iter().any(|backend| backend.name == name && backend.fit);
     match choice {
         Choice::Named(names) => names.iter().find(|name| is_fit(name)).cloned(),
-        _ => backends.iter().find(|backend| backend.fit).map(|backend| backend.name.to_owned()),
+        // Only who names a backend accepts what it does not hold.
+        _ => backends
+            .iter()
+            .find(|backend| backend.fit && accepted(backend).is_empty())
+            .map(|backend| backend.name.to_owned()),
     }
+}
+
+/// What the backend does not hold, and whoever names it accepts.
+fn accepted(backend: &BackendDocument) -> &[Isolation] {
+    backend.capabilities.as_ref().map_or(&[], |capabilities| &capabilities.accepted_weak_isolation)
 }
 
 async fn examine(name: BackendName) -> BackendDocument {
@@ -147,17 +156,6 @@ async fn examine(name: BackendName) -> BackendDocument {
     document
 }
 
-const ISOLATION: [(Isolation, &str); 8] = [
-    (Isolation::Processes, "processes"),
-    (Isolation::Files, "files"),
-    (Isolation::Inodes, "inodes"),
-    (Isolation::Network, "network"),
-    (Isolation::Ipc, "ipc"),
-    (Isolation::Syscalls, "syscalls"),
-    (Isolation::Uid, "uid"),
-    (Isolation::SecondWall, "second_wall"),
-];
-
 /// What is not held for a whole session, in words.
 fn missing(capabilities: &Capabilities) -> Vec<String> {
     let mut missing = Vec::new();
@@ -171,10 +169,9 @@ fn missing(capabilities: &Capabilities) -> Vec<String> {
             missing.push(describe("limit", kind.as_str(), capabilities.limits.get(&kind)));
         }
     }
-    for (kind, name) in ISOLATION {
-        let held = capabilities.isolation.get(&kind);
-        if held.is_none_or(|held| held.strength < Strength::Whole) {
-            missing.push(describe("isolation", name, held));
+    for kind in Isolation::ALL {
+        if capabilities.isolation(kind) < Strength::Whole {
+            missing.push(describe("isolation", kind.as_str(), capabilities.isolation.get(&kind)));
         }
     }
     missing
@@ -276,6 +273,12 @@ fn print(document: &Document, console: &Console) -> Result<(), Failure> {
         for missing in &backend.missing {
             console.line(format_args!("  {} {missing}", console.paint(Paint::Bad, "missing")))?;
         }
+        for kind in accepted(backend) {
+            console.line(format_args!(
+                "  accepted by whoever names {0}: isolation {kind} is not held; `auto` does not take {0}",
+                backend.name
+            ))?;
+        }
         for test in &backend.self_test {
             let mark = if test.passed {
                 console.paint(Paint::Good, "passed")
@@ -301,9 +304,9 @@ fn print_capabilities(capabilities: &Capabilities, console: &Console) -> Result<
     for (kind, enforcement) in &capabilities.limits {
         held(kind.as_str(), enforcement)?;
     }
-    for (kind, name) in ISOLATION {
+    for kind in Isolation::ALL {
         if let Some(enforcement) = capabilities.isolation.get(&kind) {
-            held(name, enforcement)?;
+            held(kind.as_str(), enforcement)?;
         }
     }
     let names = |names: Vec<String>| names.join(", ");
@@ -316,6 +319,27 @@ fn print_capabilities(capabilities: &Capabilities, console: &Console) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn auto_takes_none_of_which_something_is_accepted_by_its_name() {
+        let backend = |name, accepted| {
+            let mut capabilities = Capabilities::new(name);
+            capabilities.accepted_weak_isolation = accepted;
+            BackendDocument {
+                name,
+                fit: true,
+                error: None,
+                capabilities: Some(capabilities),
+                missing: Vec::new(),
+                self_test: Vec::new(),
+            }
+        };
+        let weak = || backend("isolate", vec![Isolation::Syscalls]);
+        let both = [weak(), backend("docker", Vec::new())];
+        assert_eq!(chosen(&Choice::Auto, &both).as_deref(), Some("docker"));
+        assert_eq!(chosen(&Choice::Auto, &[weak()]), None);
+        assert_eq!(chosen(&"isolate,docker".parse().unwrap(), &both).as_deref(), Some("isolate"));
+    }
 
     #[test]
     fn what_is_missing_is_named() {

@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use clap::Args;
-use evalx_core::{ByteSize, Limits};
+use evalx_core::{ByteSize, Limits, parse_time};
 
 use crate::failure::Failure;
-use crate::units::{parse_count, parse_time};
+use crate::units::parse_count;
 
 /// What a program may use.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitArguments {
-    /// CPU time of all its processes together (suffix ms, s or m).
+    /// CPU time of all its processes together (suffix ms, s, m, h or d).
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = parse_time, default_value = "10s")]
     cpu: Duration,
     /// Time from start to end.

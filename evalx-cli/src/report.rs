@@ -10,6 +10,7 @@ pub(crate) fn summary(report: &StepReport) -> String {
         Amount::Time(time) => format!(" limit of {time:?}"),
         Amount::Size(size) => format!(" limit of {size}"),
         Amount::Count(count) => format!(" limit of {count}"),
+        other => format!(" limit of {other:?}"),
     });
     format!(
         "{}{} · cpu {} · wall {} · memory {}",

@@ -6,33 +6,6 @@ use std::time::Duration;
 
 use evalx_core::ByteSize;
 
-/// Reads `500ms`, `1.5s` or `2m`; a plain number is in seconds.
-///
-/// # Errors
-///
-/// Says what is allowed.
-pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
-    let refuse =
-        || format!("`{text}` is not a time: write a number with ms, s or m, such as 500ms, 1.5s or 2m");
-    let (number, seconds) = if let Some(number) = text.strip_suffix("ms") {
-        (number, 0.001)
-    } else if let Some(number) = text.strip_suffix('s') {
-        (number, 1.0)
-    } else if let Some(number) = text.strip_suffix('m') {
-        (number, 60.0)
-    } else {
-        (text, 1.0)
-    };
-    // `f64` also reads inf, NaN, signs and exponents.
-    if !number.starts_with(|c: char| c.is_ascii_digit())
-        || !number.chars().all(|c| c.is_ascii_digit() || c == '.')
-    {
-        return Err(refuse());
-    }
-    let number: f64 = number.parse().map_err(|_| refuse())?;
-    Duration::try_from_secs_f64(number * seconds).map_err(|_| refuse())
-}
-
 /// Reads a plain count.
 ///
 /// # Errors
@@ -87,42 +60,6 @@ pub(crate) fn parse_variable(text: &OsStr) -> Result<(OsString, OsString), Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_read_with_their_unit() {
-        let cases = [
-            ("500ms", Duration::from_millis(500)),
-            ("1.5s", Duration::from_millis(1500)),
-            ("2m", Duration::from_secs(120)),
-            ("10", Duration::from_secs(10)),
-            ("0s", Duration::ZERO),
-        ];
-        for (text, time) in cases {
-            assert_eq!(parse_time(text), Ok(time), "{text}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_time_is_refused_with_what_is_allowed() {
-        for text in [
-            "",
-            "s",
-            "-1s",
-            "+1s",
-            "1h",
-            "NaN",
-            "inf",
-            "infs",
-            "1e3s",
-            "1..5s",
-            ".",
-            "1 s",
-            "9".repeat(400).as_str(),
-        ] {
-            let error = parse_time(text).expect_err(text);
-            assert!(error.contains("500ms"), "{error}");
-        }
-    }
 
     #[test]
     fn times_and_sizes_are_shown_for_people() {

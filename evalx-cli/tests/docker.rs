@@ -60,7 +60,7 @@ fn unfit() -> Option<String> {
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let unfit = if arguments.list { None } else { unfit() };
-    let required = std::env::var("EVALX_REQUIRE").is_ok_and(|names| names.split(',').any(|n| n == "docker"));
+    let required = evalx_testkit::required("docker");
     let trial = |name: &str, test: fn()| {
         let unfit = unfit.clone();
         Trial::ignorable_test(name, move || match unfit {

@@ -90,9 +90,11 @@ fn run() -> Result<Completion, Failed> {
     let server = match RedisServer::start(RedisOptions::volatile()) {
         Ok(server) => server,
         Err(reason) => {
-            let required =
-                std::env::var("EVALX_REQUIRE").is_ok_and(|list| list.split(',').any(|w| w == "redis"));
-            return if required { Err(reason.into()) } else { Ok(Completion::ignored_with(reason)) };
+            return if evalx_testkit::required("redis") {
+                Err(reason.into())
+            } else {
+                Ok(Completion::ignored_with(reason))
+            };
         }
     };
     let gone = server.url();

@@ -371,7 +371,7 @@ fn unfit() -> Option<String> {
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let unfit = if arguments.list { None } else { unfit() };
-    let required = std::env::var("EVALX_REQUIRE").is_ok_and(|names| names.split(',').any(|n| n == "native"));
+    let required = evalx_testkit::required("native");
     let trials = TESTS.iter().map(|&(name, test)| {
         let unfit = unfit.clone();
         Trial::ignorable_test(name, move || match unfit {

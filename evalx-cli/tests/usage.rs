@@ -24,7 +24,7 @@ fn wrong_usage_exits_with_2_and_says_what_is_allowed() {
         (&["unknown"], "unrecognized subcommand"),
         (&["exec"], "PROGRAM"),
         (&["exec", "--memory", "12Q", "--", "true"], "suffix K, M or G"),
-        (&["exec", "--cpu", "1h", "--", "true"], "500ms"),
+        (&["exec", "--cpu", "1y", "--", "true"], "500ms"),
         (&["exec", "--cpu", "0s", "--", "true"], "0.001s"),
         (&["exec", "--processes", "-1", "--", "true"], "whole number"),
         (&["exec", "--backend", "chroot", "--", "true"], "native"),

@@ -23,8 +23,6 @@ pub enum ErrorKind {
     Unavailable,
     /// No capacity just now; the same call may succeed later.
     Busy,
-    /// The work was handed to somebody else meanwhile.
-    LeaseLost,
     /// A defect of evalx.
     Internal,
 }
@@ -38,7 +36,6 @@ impl ErrorKind {
             Self::Unsupported => "unsupported",
             Self::Unavailable => "unavailable",
             Self::Busy => "busy",
-            Self::LeaseLost => "lease_lost",
             Self::Internal => "internal",
         }
     }

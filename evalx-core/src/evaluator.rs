@@ -10,6 +10,7 @@
 //! Every test is a task in the `JoinSet` of its evaluation: dropping the
 //! evaluation aborts them, and their sessions' janitors kill the programs.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread;
@@ -21,12 +22,43 @@ use crate::cache::CompileCache;
 use crate::judge::{self, Listener};
 use crate::prepare::Compiled;
 use crate::{
-    ByteSize, DynSandbox, Error, ErrorKind, Evaluation, Event, HintProvider, Languages, Limits, NoHints,
-    Result, Sandbox, Submission, Toolchains,
+    ByteSize, DynSandbox, Error, ErrorKind, Evaluation, Event, HintProvider, Isolation, Languages, Limits,
+    NoHints, Result, Sandbox, Submission, Toolchains,
 };
 
 /// How many events may wait for the reader of a stream; then tests wait too.
 const EVENT_DEPTH: usize = 16;
+
+/// The end of a channel of events that [`Evaluator::evaluate_telling`] is given.
+#[derive(Debug)]
+pub struct EventSender(mpsc::Sender<Event>);
+
+/// The end of a channel of events that its caller reads.
+#[derive(Debug)]
+pub struct EventReceiver(mpsc::Receiver<Event>);
+
+/// A channel of the events of one evaluation.
+#[must_use]
+pub fn events() -> (EventSender, EventReceiver) {
+    let (sender, receiver) = mpsc::channel(EVENT_DEPTH);
+    (EventSender(sender), EventReceiver(receiver))
+}
+
+impl EventReceiver {
+    /// The next event; `None` once the evaluation has ended and all are read.
+    ///
+    /// # Cancel safety
+    ///
+    /// No event is lost if the future is dropped.
+    pub async fn recv(&mut self) -> Option<Event> {
+        self.0.recv().await
+    }
+
+    /// The next event, if there is one now.
+    pub fn try_recv(&mut self) -> Option<Event> {
+        self.0.try_recv().ok()
+    }
+}
 
 /// Compiles submissions once, runs their tests in parallel, and judges them.
 ///
@@ -66,6 +98,7 @@ pub struct Evaluator {
     pub(crate) checker_limits: Limits,
     pub(crate) parallelism: NonZeroUsize,
     pub(crate) kept_output: ByteSize,
+    pub(crate) required: BTreeSet<Isolation>,
     pub(crate) cache: Arc<CompileCache<Compiled>>,
     permits: Arc<Semaphore>,
 }
@@ -87,6 +120,7 @@ impl Evaluator {
             checker_limits: Limits::default().with_memory(ByteSize::mib(512)).with_disk(ByteSize::mib(256)),
             parallelism,
             kept_output: ByteSize::mib(64),
+            required: BTreeSet::new(),
             cache: Arc::new(CompileCache::new(ByteSize::mib(256))),
             permits: Arc::new(Semaphore::new(parallelism.get())),
         }
@@ -166,6 +200,14 @@ impl Evaluator {
         self
     }
 
+    /// Requires a separation of every session, as
+    /// [`SessionSpec::with_required`](crate::SessionSpec::with_required) does of one.
+    #[must_use]
+    pub fn with_required(mut self, isolation: Isolation) -> Self {
+        self.required.insert(isolation);
+        self
+    }
+
     /// The sandbox that it evaluates in.
     #[must_use]
     pub const fn sandbox(&self) -> &DynSandbox {
@@ -209,12 +251,8 @@ impl Evaluator {
     /// # Cancel safety
     ///
     /// As [`evaluate`](Self::evaluate).
-    pub async fn evaluate_telling(
-        &self,
-        submission: Submission,
-        events: mpsc::Sender<Event>,
-    ) -> Result<Evaluation> {
-        Box::pin(judge::drive(self.clone(), submission, Listener::new(events))).await
+    pub async fn evaluate_telling(&self, submission: Submission, events: EventSender) -> Result<Evaluation> {
+        Box::pin(judge::drive(self.clone(), submission, Listener::new(events.0))).await
     }
 
     /// Evaluates a submission and tells what happens as it happens.

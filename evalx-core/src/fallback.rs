@@ -21,6 +21,10 @@ const RETRY_AFTER: Duration = Duration::from_secs(30);
 /// handed on: no other sandbox would do better. If all were set aside, all are
 /// tried.
 ///
+/// Each of them [admits](Capabilities::admit) a session by itself, so that none
+/// is moved to a sandbox that does not hold what it is promised or
+/// [requires](SessionSpec::required): it is then refused.
+///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> evalx_core::Result<()> {

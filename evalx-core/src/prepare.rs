@@ -187,11 +187,12 @@ impl Evaluator {
                 // descriptors one pipe. It sees the argv as it is.
                 argv.splice(0..0, ["sh", "-c", "exec \"$@\" 2>&1", "sh"].map(str::to_owned));
             }
-            let spec = SessionSpec::new(limits)
+            let mut spec = SessionSpec::new(limits)
                 .with_network(plan.network)
                 .with_syscalls(plan.syscalls)
                 .with_label(&language.id)
                 .with_origin(origin);
+            spec.required.clone_from(&self.required);
             Launch { spec, files: layout.placed(language, artifact), argv }
         });
         Ok(Prepared { language: Arc::clone(language), layout, compile, launch })
@@ -222,9 +223,10 @@ impl Evaluator {
         origin: &Origin,
     ) -> Result<Compiled> {
         let _permit = self.permit().await?;
-        let spec = SessionSpec::new(self.compile_limits.clone())
+        let mut spec = SessionSpec::new(self.compile_limits.clone())
             .with_label(&language.id)
             .with_origin(origin.clone());
+        spec.required.clone_from(&self.required);
         let mut session = self.sandbox.open(spec).await?;
         for (path, contents) in &layout.files {
             session.write_file(path, FileContents::data(contents.clone())).await?;

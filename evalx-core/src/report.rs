@@ -105,6 +105,7 @@ impl ProgramEnd {
 /// Who ended the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum KilledBy {
     /// The kernel: out of memory, a fault, a limit of its own.
     Kernel,
@@ -118,6 +119,7 @@ pub enum KilledBy {
 /// A measured amount, in the unit of its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Amount {
     /// Seconds and fractions.
     Time(Duration),

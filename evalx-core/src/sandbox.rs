@@ -35,6 +35,9 @@ pub trait Sandbox: fmt::Debug + fmt::Display + Send + Sync + 'static {
 
     /// Opens a fresh session, waiting for capacity.
     ///
+    /// An implementation first asks [`Capabilities::admit`]: what it can't
+    /// enforce here, it refuses.
+    ///
     /// # Errors
     ///
     /// `InvalidRequest` for limits out of range, `Unsupported` for what can't

@@ -1,5 +1,6 @@
 //! [`SessionSpec`] and [`Step`]: what is asked of a sandbox.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{PipeReader, PipeWriter};
@@ -7,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, ErrorKind, Limits, Origin, Result};
+use crate::{Error, ErrorKind, Isolation, Limits, Origin, Result};
 
 /// The work folder inside every session, which is also where programs start.
 pub const WORK_FOLDER: &str = "/box";
@@ -20,7 +21,9 @@ const MAX_ARGUMENTS: usize = 1 << 20;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Network {
-    /// None at all: an Internet socket can't even be made.
+    /// None: nothing outside can be reached. Where system calls are filtered,
+    /// an Internet socket can't even be made; with isolate it can, and leads to
+    /// a loopback interface of the step's own.
     #[default]
     None,
     /// A loopback interface of its own, which leads nowhere else.
@@ -42,6 +45,8 @@ impl fmt::Display for Network {
 #[non_exhaustive]
 pub enum SyscallPolicy {
     /// Dangerous calls are refused with an error code; all others go through.
+    /// A backend that does not hold this refuses the session, unless its
+    /// operator has accepted that by the name [`Isolation::Syscalls`].
     #[default]
     Default,
     /// What one program computing by itself needs; any other call ends it,
@@ -73,6 +78,10 @@ pub struct SessionSpec {
     pub label: String,
     /// Which sessions run programs of the same submission; none: no other does.
     pub origin: Option<Origin>,
+    /// What the host depends on, whatever an operator has accepted: beside
+    /// what every session is [promised](Isolation::PROMISED), or to have that
+    /// from no weaker backend.
+    pub required: BTreeSet<Isolation>,
 }
 
 impl SessionSpec {
@@ -107,6 +116,22 @@ impl SessionSpec {
     #[must_use]
     pub fn with_origin(mut self, origin: Origin) -> Self {
         self.origin = Some(origin);
+        self
+    }
+
+    /// Requires a separation: the session is opened by a backend that holds
+    /// it, or not at all.
+    ///
+    /// ```
+    /// use evalx_core::{Isolation, SessionSpec};
+    ///
+    /// // No lock on a file of the system may be seen by a neighbour.
+    /// let spec = SessionSpec::default().with_required(Isolation::Inodes);
+    /// assert!(spec.required.contains(&Isolation::Inodes));
+    /// ```
+    #[must_use]
+    pub fn with_required(mut self, isolation: Isolation) -> Self {
+        self.required.insert(isolation);
         self
     }
 }

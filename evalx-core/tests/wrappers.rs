@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evalx_core::{
-    Error, ErrorKind, Fallback, Languages, Limited, Limits, Program, Sandbox, SandboxExt, SessionSpec, Step,
-    Toolchain, Toolchains,
+    Error, ErrorKind, Evaluator, Fallback, Isolation, Languages, Limited, Limits, Program, Sandbox,
+    SandboxExt, SessionSpec, Step, Submission, Toolchain, Toolchains, Verdict,
 };
 use evalx_testkit::{FakeRun, FakeSandbox};
 use tokio::sync::Semaphore;
@@ -91,6 +91,49 @@ async fn what_is_passed_over_is_not_set_aside() {
     let spec = SessionSpec::new(Limits::default().with_processes(0));
     assert_eq!(sandbox.open(spec).await.unwrap_err().kind(), ErrorKind::InvalidRequest);
     assert_eq!(second.opened_sessions(), 2, "no other would do better");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_session_is_moved_to_where_less_is_held_than_it_needs() {
+    let (first, second) = (sound(), sound());
+    second.lack(Isolation::Inodes);
+    let sandbox = Fallback::new([Arc::new(first.clone()) as _, Arc::new(second.clone()) as _]);
+    let strict = || SessionSpec::default().with_required(Isolation::Inodes);
+
+    first.fail_open(unavailable());
+    let error = sandbox.open(strict()).await.unwrap_err();
+    assert_eq!(error.to_string(), unavailable().to_string(), "the first is the one that was wanted");
+    assert_eq!(second.opened_sessions(), 0);
+    // Who does not depend on it is moved.
+    sandbox.execute(program(), "").await.unwrap();
+    assert_eq!(second.opened_sessions(), 1);
+
+    // What every session is promised need not be asked for.
+    second.lack(Isolation::Syscalls);
+    assert_eq!(second.open(SessionSpec::default()).await.unwrap_err().kind(), ErrorKind::Unsupported);
+    assert_eq!(sandbox.open(SessionSpec::default()).await.unwrap_err().kind(), ErrorKind::Unsupported);
+    assert_eq!(second.opened_sessions(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_evaluator_requires_of_every_session_what_its_host_depends_on() {
+    for lacks in [None, Some(Isolation::Uid)] {
+        let fake = FakeSandbox::new(|_| FakeRun::exited(0).with_file("main", "program"));
+        lacks.into_iter().for_each(|kind| fake.lack(kind));
+        let evaluator = Evaluator::new(fake.clone()).with_required(Isolation::Uid);
+        let compiled = evaluator.evaluate(Submission::new("c", "")).await;
+        let interpreted = evaluator.evaluate(Submission::new("bash", "")).await.unwrap();
+        if lacks.is_some() {
+            assert_eq!(compiled.unwrap_err().kind(), ErrorKind::Unsupported);
+            assert_eq!(interpreted.verdict, Verdict::InternalError);
+            assert_eq!(fake.opened_sessions(), 0);
+        } else {
+            assert_eq!(
+                (compiled.unwrap().verdict, interpreted.verdict),
+                (Verdict::Accepted, Verdict::Accepted)
+            );
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -46,6 +46,7 @@ const LARGEST_FILE: u64 = 8 << 20;
 
 /// The users, groups and names that programs see.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Accounts {
     /// The text of `/etc/passwd`.
     pub passwd: &'static str,
@@ -53,6 +54,14 @@ pub struct Accounts {
     pub group: &'static str,
     /// The text of `/etc/hosts`.
     pub hosts: &'static str,
+}
+
+impl Accounts {
+    /// The texts of `/etc/passwd`, `/etc/group` and `/etc/hosts`.
+    #[must_use]
+    pub const fn new(passwd: &'static str, group: &'static str, hosts: &'static str) -> Self {
+        Self { passwd, group, hosts }
+    }
 }
 
 /// Makes `etc` below `root`: what toolchains need of the host's, and accounts
@@ -126,8 +135,8 @@ pub fn overlay(source: &Path, empty: &Path, target: &Path) -> io::Result<()> {
 /// # Errors
 ///
 /// The one in `result`.
-pub fn at<T>(path: &Path, result: nix::Result<T>) -> io::Result<T> {
-    result.map_err(|error| io::Error::other(format!("{}: {}", path.display(), error.desc())))
+pub fn at<T>(path: &Path, result: Result<T, impl Into<io::Error>>) -> io::Result<T> {
+    result.map_err(|error| io::Error::other(format!("{}: {}", path.display(), error.into())))
 }
 
 /// Copies what `pattern` names below `from` to the same place below `to`.

@@ -25,8 +25,6 @@ pub enum ErrorKind {
     Unavailable,
     /// This queue, or the server behind it, can't do or promise what was asked.
     Unsupported,
-    /// The job was handed to somebody else meanwhile; nothing was changed.
-    LeaseLost,
     /// A defect of evalx, or of somebody who writes to its keys.
     Internal,
 }
@@ -42,7 +40,6 @@ impl ErrorKind {
             Self::NotFound => "not_found",
             Self::Unavailable => "unavailable",
             Self::Unsupported => "unsupported",
-            Self::LeaseLost => "lease_lost",
             Self::Internal => "internal",
         }
     }

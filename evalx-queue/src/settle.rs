@@ -160,6 +160,7 @@ pub enum Settled {
 
 /// What [`Queue::finish`](crate::Queue::finish) answers.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Finished {
     /// What became of each job, in the order of the call.
     pub settled: Vec<Settled>,
@@ -167,8 +168,17 @@ pub struct Finished {
     pub claimed: Vec<Claimed>,
 }
 
+impl Finished {
+    /// What became of each job, and what was claimed by the same call.
+    #[must_use]
+    pub const fn new(settled: Vec<Settled>, claimed: Vec<Claimed>) -> Self {
+        Self { settled, claimed }
+    }
+}
+
 /// What a heartbeat brings back about one job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Beat {
     /// It stays the worker's for so long, from when the heartbeat was sent.
     Renewed {

@@ -153,6 +153,7 @@ impl Swept {
 /// What an accepted job survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Durability {
     /// Nothing: it is gone with the process or server that holds it.
     None,

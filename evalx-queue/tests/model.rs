@@ -393,11 +393,9 @@ async fn sequence(server: &RedisServer, redis: &RedisQueue, steps: &[Step]) -> R
 }
 
 fn run() -> Result<Completion, Failed> {
-    let required =
-        std::env::var("EVALX_REQUIRE").is_ok_and(|list| list.split(',').any(|word| word == "redis"));
     let server = match RedisServer::start(RedisOptions::volatile()) {
         Ok(server) => server,
-        Err(reason) if required => return Err(reason.into()),
+        Err(reason) if evalx_testkit::required("redis") => return Err(reason.into()),
         Err(reason) => return Ok(Completion::ignored_with(reason)),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

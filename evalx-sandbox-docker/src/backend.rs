@@ -151,7 +151,7 @@ fn capabilities(recipe: &Recipe, container: &Container) -> Capabilities {
     capabilities.networks = vec![Network::None, Network::Loopback];
     capabilities.syscall_policies = vec![SyscallPolicy::Default];
     capabilities.terminal = true;
-    capabilities.accepted_weak.clone_from(&recipe.config.accept_weak);
+    capabilities.accepted_weak_limits.clone_from(&recipe.config.accepted_weak_limits);
     capabilities
 }
 
@@ -179,12 +179,16 @@ fn capabilities_of_exec(recipe: &Recipe) -> Capabilities {
             whole,
             "the container has no network, and seccomp refuses sockets",
         )
-        .with_isolation(Isolation::Ipc, each, "the container's IPC namespace, which steps of a session share")
+        .with_isolation(
+            Isolation::Ipc,
+            whole,
+            "the IPC namespace of the session's own container, which its steps share",
+        )
         .with_isolation(Isolation::Syscalls, whole, "no capabilities, no_new_privs, seccomp")
         .with_isolation(Isolation::Uid, whole, "two uids for each container");
     capabilities.networks = vec![Network::None];
     capabilities.syscall_policies = vec![SyscallPolicy::Default];
-    capabilities.accepted_weak.clone_from(&recipe.config.accept_weak);
+    capabilities.accepted_weak_limits.clone_from(&recipe.config.accepted_weak_limits);
     capabilities
 }
 

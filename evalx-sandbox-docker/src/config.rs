@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use evalx_core::{ByteSize, Error, ErrorKind, LimitKind, Result};
+use evalx_core::{ByteSize, Error, ErrorKind, Languages, LimitKind, Result};
 use serde::{Deserialize, Serialize};
 
 /// How steps are started in a container.
@@ -144,7 +144,7 @@ pub struct DockerConfig {
     pub patience: Duration,
     /// Limits whose weaker form the operator accepts.
     #[serde(default)]
-    pub accept_weak: Vec<LimitKind>,
+    pub accepted_weak_limits: Vec<LimitKind>,
 }
 
 fn processors() -> usize {
@@ -199,7 +199,7 @@ impl DockerConfig {
             first_user: default_users(),
             users: default_user_count(),
             patience: default_patience(),
-            accept_weak: Vec::new(),
+            accepted_weak_limits: Vec::new(),
         }
     }
 
@@ -214,6 +214,31 @@ impl DockerConfig {
     #[must_use]
     pub fn with_image(mut self, label: impl Into<String>, image: Image) -> Self {
         self.images.insert(label.into(), image);
+        self
+    }
+
+    /// Gives each language that names [an image](evalx_core::Language::image) that
+    /// image, with so many spares; one that was [set](Self::with_image) before
+    /// stays. Sessions of a language are labelled with its id.
+    ///
+    /// The images have to be there: none is pulled, and a start without one of
+    /// them is an error. What has no image here is best left out of `languages`.
+    ///
+    /// ```
+    /// use evalx_core::Languages;
+    /// use evalx_sandbox_docker::{DockerConfig, Image};
+    ///
+    /// let languages = Languages::builtin().without("octave");
+    /// let config = DockerConfig::new(Image::new("evalx/base", 1)).with_language_images(&languages, 0);
+    /// assert_eq!(config.images["bash"].name, "bash:5");
+    /// ```
+    #[must_use]
+    pub fn with_language_images(mut self, languages: &Languages, spares: usize) -> Self {
+        for language in languages.iter() {
+            if let Some(image) = &language.image {
+                self.images.entry(language.id.clone()).or_insert_with(|| Image::new(image, spares));
+            }
+        }
         self
     }
 
@@ -259,6 +284,35 @@ impl DockerConfig {
         self
     }
 
+    /// Sets the [`memory`](Self::memory) that a container has at first.
+    #[must_use]
+    pub fn with_memory(mut self, memory: ByteSize) -> Self {
+        self.memory = memory;
+        self
+    }
+
+    /// Sets how many [`processes`](Self::processes) a container has at first.
+    #[must_use]
+    pub fn with_processes(mut self, processes: u32) -> Self {
+        self.processes = processes;
+        self
+    }
+
+    /// Sets the [`milli_processors`](Self::milli_processors).
+    #[must_use]
+    pub fn with_milli_processors(mut self, milli_processors: u32) -> Self {
+        self.milli_processors = milli_processors;
+        self
+    }
+
+    /// Sets which users programs run as: so many, [from the first](Self::first_user) on.
+    #[must_use]
+    pub fn with_users(mut self, first: u32, users: u32) -> Self {
+        self.first_user = first;
+        self.users = users;
+        self
+    }
+
     /// Sets the [`patience`](Self::patience).
     #[must_use]
     pub fn with_patience(mut self, patience: Duration) -> Self {
@@ -268,8 +322,8 @@ impl DockerConfig {
 
     /// Accepts the weaker form of a limit.
     #[must_use]
-    pub fn accept_weak(mut self, limit: LimitKind) -> Self {
-        self.accept_weak.push(limit);
+    pub fn with_accepted_weak_limit(mut self, limit: LimitKind) -> Self {
+        self.accepted_weak_limits.push(limit);
         self
     }
 
@@ -332,13 +386,28 @@ mod tests {
             good().with_reuse(Reuse::Sessions(0)),
             DockerConfig::new(Image::new(" ", 1)),
             DockerConfig::new(Image::new("image", 5000)),
-            DockerConfig { first_user: 0, ..good() },
-            DockerConfig { users: 3, ..good() },
-            DockerConfig { memory: ByteSize::mib(1), ..good() },
+            good().with_users(0, 40_000),
+            good().with_users(20_000, 3),
+            good().with_memory(ByteSize::mib(1)),
+            good().with_milli_processors(0),
         ];
         for config in bad {
             assert_eq!(config.validate().unwrap_err().kind(), ErrorKind::InvalidRequest, "{config:?}");
         }
+    }
+
+    #[test]
+    fn images_of_languages_are_taken_unless_one_was_set() {
+        let languages = Languages::builtin();
+        let with = languages.iter().filter(|language| language.image.is_some()).count();
+        let config = DockerConfig::new(Image::new("base", 1))
+            .with_image("python", Image::new("evalx/python", 1))
+            .with_language_images(&languages, 0);
+        assert_eq!(config.images.len(), with);
+        assert_eq!(config.image_of("python").name, "evalx/python");
+        assert_eq!(config.image_of("go"), &Image::new("golang:1", 0));
+        assert_eq!(config.image_of("executable").name, "base");
+        config.validate().unwrap();
     }
 
     #[test]

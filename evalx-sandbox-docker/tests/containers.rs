@@ -80,9 +80,11 @@ where
     Trial::ignorable_test(name, move || {
         if let Err(why) = rig::config().map_err(|error| error.chain()).and_then(|_| traces::docker(&["info"]))
         {
-            let required = std::env::var("EVALX_REQUIRE").unwrap_or_default();
-            let required = required.split(',').any(|word| word.trim() == "docker");
-            return if required { Err(Failed::from(why)) } else { Ok(Completion::ignored_with(why)) };
+            return if evalx_testkit::required("docker") {
+                Err(Failed::from(why))
+            } else {
+                Ok(Completion::ignored_with(why))
+            };
         }
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(async { tokio::time::timeout(Duration::from_secs(240), run()).await })?;

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use evalx_core::{Collect, LimitKind, Limits, Outcome, Sandbox, SessionSpec, Step};
+use evalx_core::{Collect, Isolation, LimitKind, Limits, Outcome, Sandbox, SessionSpec, Step};
 use evalx_sandbox_isolate::{IsolateConfig, IsolateSandbox};
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -118,8 +118,9 @@ async fn main() -> Result<(), Failure> {
     let config = IsolateConfig::default()
         .with_program(&program)
         .with_boxes(0, 900)
-        .accept_weak(LimitKind::Memory)
-        .accept_weak(LimitKind::CpuTime);
+        .with_accepted_weak_limit(LimitKind::Memory)
+        .with_accepted_weak_limit(LimitKind::CpuTime)
+        .with_accepted_weak_isolation(Isolation::Syscalls);
     let sandbox = IsolateSandbox::start(config).await?;
     let folder = std::env::temp_dir().join(format!("evalx-by-hand-{}", std::process::id()));
     let meta = format!("--meta={}", folder.display());

@@ -35,11 +35,13 @@ const PATH: [&str; 3] = ["/usr/local/bin", "/usr/bin", "/bin"];
 /// # Example
 ///
 /// ```no_run
-/// use evalx_core::{Collect, Sandbox, SessionSpec, Step};
+/// use evalx_core::{Collect, Isolation, Sandbox, SessionSpec, Step};
 /// use evalx_sandbox_isolate::{IsolateConfig, IsolateSandbox};
 ///
 /// # async fn example() -> evalx_core::Result<()> {
-/// let sandbox = IsolateSandbox::start(IsolateConfig::default()).await?;
+/// // isolate filters few system calls or none: who accepts that says so.
+/// let config = IsolateConfig::default().with_accepted_weak_isolation(Isolation::Syscalls);
+/// let sandbox = IsolateSandbox::start(config).await?;
 /// let mut session = sandbox.open(SessionSpec::default()).await?;
 /// let mut io = Collect::new("42\n");
 /// let report = session.run(Step::new("cat"), &mut io).await?;
@@ -107,12 +109,15 @@ impl IsolateSandbox {
         let found = match found {
             Ok(found) => found,
             Err(error) => {
-                boxes.shut_down().await;
+                if let Err(left) = boxes.shut_down().await {
+                    tracing::warn!(error = %left, "not all of a sandbox that could not start is removed");
+                }
                 return Err(error.into());
             }
         };
         let mut capabilities = capabilities(&boxes.common, found.layers, found.pids, refusal.as_deref());
-        capabilities.accepted_weak = config.accept_weak;
+        capabilities.accepted_weak_limits = config.accepted_weak_limits;
+        capabilities.accepted_weak_isolation = config.accepted_weak_isolation;
         Ok(Self { boxes, capabilities, name })
     }
 
@@ -276,8 +281,8 @@ fn capabilities(
         .with_isolation(Isolation::Inodes, inodes, inodes_by)
         .with_isolation(
             Isolation::Network,
-            Strength::None,
-            "network namespace of each step, but a loopback interface in it is up and Internet sockets can be made",
+            whole,
+            "network namespace of each step with a loopback interface alone, for which Internet sockets can be made",
         )
         .with_isolation(Isolation::Ipc, whole, "IPC namespace of each step")
         .with_isolation(
@@ -313,8 +318,7 @@ impl Sandbox for IsolateSandbox {
     }
 
     async fn shutdown(&self) -> Result<()> {
-        self.boxes.shut_down().await;
-        Ok(())
+        Ok(self.boxes.shut_down().await?)
     }
 }
 

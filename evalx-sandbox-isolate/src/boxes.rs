@@ -10,7 +10,7 @@
 //!
 //! All of that is done by tasks that [`shut_down`](Boxes::shut_down) waits for.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -77,6 +77,9 @@ pub(crate) struct Boxes {
     /// Boxes that are leased or about to be.
     leased: AtomicUsize,
     tenancies: Mutex<HashMap<u64, std::sync::Weak<Tenancy>>>,
+    /// Why boxes of these numbers could not be removed, as long as nobody has
+    /// leased them since.
+    left: Mutex<BTreeMap<u32, String>>,
     next: AtomicU64,
     closing: AtomicBool,
     tasks: TaskTracker,
@@ -98,6 +101,7 @@ impl Boxes {
             ready: Mutex::default(),
             leased: AtomicUsize::new(0),
             tenancies: Mutex::default(),
+            left: Mutex::default(),
             next: AtomicU64::new(0),
             closing: AtomicBool::new(false),
             tasks: TaskTracker::new(),
@@ -217,7 +221,11 @@ impl Boxes {
         self.leased.fetch_add(1, Ordering::SeqCst);
         let common = &self.common;
         let made = match remains::lease(&common.state, common.range, &common.installation).await {
-            Ok(Some(lease)) => common.make(lease).await.map(Some),
+            Ok(Some(lease)) => {
+                // Leasing it has removed what was there.
+                locked(&self.left).remove(&lease.number);
+                common.make(lease).await.map(Some)
+            }
             Ok(None) => Ok(None),
             Err(error) => Err(error),
         };
@@ -271,7 +279,11 @@ impl Boxes {
     }
 
     async fn throw_away(&self, ready: ReadyBox) {
-        self.common.remove(ready).await;
+        let number = ready.lease.number;
+        if let Err(error) = self.common.remove(ready).await {
+            tracing::warn!(number, %error, "a box can't be removed");
+            locked(&self.left).insert(number, error.to_string());
+        }
         self.leased.fetch_sub(1, Ordering::SeqCst);
     }
 
@@ -280,8 +292,9 @@ impl Boxes {
         self.spawn(async move { boxes.throw_away(ready).await });
     }
 
-    /// Ends every session, and removes every box.
-    pub(crate) async fn shut_down(self: &Arc<Self>) {
+    /// Ends every session, and removes every box; the first that could not be
+    /// removed is the error.
+    pub(crate) async fn shut_down(self: &Arc<Self>) -> Result<(), IsolateError> {
         self.closing.store(true, Ordering::SeqCst);
         self.permits.close();
         let tenancies: Vec<_> = locked(&self.tenancies).values().cloned().collect();
@@ -294,6 +307,8 @@ impl Boxes {
         }
         self.tasks.close();
         self.tasks.wait().await;
+        let left = locked(&self.left).first_key_value().map(|(number, why)| (*number, why.clone()));
+        left.map_or(Ok(()), |(number, why)| Err(IsolateError::Left { number, why }))
     }
 }
 
@@ -324,7 +339,9 @@ impl Common {
                         Ok(made)
                     }
                     Err(error) => {
-                        self.remove(made).await;
+                        if let Err(error) = self.remove(made).await {
+                            tracing::warn!(number, %error, "a box can't be removed");
+                        }
                         Err(error)
                     }
                 }
@@ -359,13 +376,11 @@ impl Common {
     }
 
     /// Removes a box and all that belongs to it, then lets go of its number.
-    async fn remove(&self, ready: ReadyBox) {
+    async fn remove(&self, ready: ReadyBox) -> Result<(), IsolateError> {
         let ReadyBox { lease, starter, .. } = ready;
         // Its thread is waited for. It can't have panicked, which is all that could go wrong.
         let _ = tokio::task::spawn_blocking(move || drop(starter)).await;
-        // It would be found and removed by the next who leases the number.
-        if let Err(error) = remains::remove(&lease, &self.installation).await {
-            tracing::warn!(number = lease.number, %error, "a box can't be removed");
-        }
+        // What is left would be found and removed by the next who leases the number.
+        remains::remove(&lease, &self.installation).await
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use evalx_core::LimitKind;
+use evalx_core::{Isolation, LimitKind};
 use serde::{Deserialize, Serialize};
 
 /// Whether runs are put in control groups (`--cg`).
@@ -17,7 +17,7 @@ pub enum ControlGroups {
     Required,
     /// Never. Memory and CPU time are then held for each process by itself,
     /// and a session is refused unless the operator has
-    /// [accepted](IsolateConfig::accept_weak) that.
+    /// [accepted](IsolateConfig::with_accepted_weak_limit) that.
     Off,
 }
 
@@ -55,7 +55,11 @@ pub struct IsolateConfig {
     /// Toolchain folders: readable, and their `bin` is added to `PATH`.
     pub toolchains: Vec<PathBuf>,
     /// Limits whose weaker form the operator accepts.
-    pub accept_weak: Vec<LimitKind>,
+    pub accepted_weak_limits: Vec<LimitKind>,
+    /// Separations whose absence the operator accepts. Without
+    /// [`Syscalls`](Isolation::Syscalls) here, every session is refused: isolate
+    /// 1 filters no system calls, isolate 2 a few.
+    pub accepted_weak_isolation: Vec<Isolation>,
     /// Where the leases of box numbers are, and what belongs to each box; by
     /// default `/run/evalx/isolate`.
     pub state_folder: Option<PathBuf>,
@@ -73,7 +77,8 @@ impl Default for IsolateConfig {
             control_groups: ControlGroups::default(),
             readable: Vec::new(),
             toolchains: Vec::new(),
-            accept_weak: Vec::new(),
+            accepted_weak_limits: Vec::new(),
+            accepted_weak_isolation: Vec::new(),
             state_folder: None,
         }
     }
@@ -133,8 +138,17 @@ impl IsolateConfig {
     /// Accepts the weaker form of a limit: without control groups, that a tree
     /// of processes can exceed what each may use.
     #[must_use]
-    pub fn accept_weak(mut self, limit: LimitKind) -> Self {
-        self.accept_weak.push(limit);
+    pub fn with_accepted_weak_limit(mut self, limit: LimitKind) -> Self {
+        self.accepted_weak_limits.push(limit);
+        self
+    }
+
+    /// Accepts that a separation is not held, or not wholly: with
+    /// [`Isolation::Syscalls`], that programs can make every system call that
+    /// isolate does not filter. What that means is in the threat model.
+    #[must_use]
+    pub fn with_accepted_weak_isolation(mut self, isolation: Isolation) -> Self {
+        self.accepted_weak_isolation.push(isolation);
         self
     }
 

@@ -30,6 +30,8 @@ pub(crate) enum IsolateError {
     Files(#[source] io::Error),
     #[error("box numbers {first} to {last} are all in use by other processes")]
     NoBox { first: u32, last: u32 },
+    #[error("box {number} is left: {why}")]
+    Left { number: u32, why: String },
     #[error("the sandbox is shut down")]
     ShutDown,
 }
@@ -59,6 +61,9 @@ impl IsolateError {
                  cgroup v1; or accept weaker limits by name and let `control_groups` be off",
             ),
             Self::NotRoot => Some("run as root, or use another backend"),
+            Self::Left { .. } => {
+                Some("the next sandbox with this state folder tries again when it leases the box")
+            }
             Self::NoBox { .. } => Some("allow more numbers in `IsolateConfig::boxes`"),
             Self::State { .. } => {
                 Some("name a state folder that only this user can write, or remove this one")

@@ -14,12 +14,12 @@ use nix::mount::{MsFlags, mount};
 
 use crate::gate::Gate;
 
-const ACCOUNTS: Accounts = Accounts {
-    passwd: "root:x:0:0:root:/:/usr/sbin/nologin\n\
+const ACCOUNTS: Accounts = Accounts::new(
+    "root:x:0:0:root:/:/usr/sbin/nologin\n\
         nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
-    group: "root:x:0:\nnogroup:x:65534:\n",
-    hosts: "127.0.0.1 localhost\n::1 localhost\n",
-};
+    "root:x:0:\nnogroup:x:65534:\n",
+    "127.0.0.1 localhost\n::1 localhost\n",
+);
 
 /// Whether boxes have inodes of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

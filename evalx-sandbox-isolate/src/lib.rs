@@ -21,12 +21,13 @@
 //! which this crate passes, test the same.
 //!
 //! ```no_run
-//! use evalx_core::{ByteSize, Collect, Limits, Outcome, Sandbox, SessionSpec, Step};
+//! use evalx_core::{ByteSize, Collect, Isolation, Limits, Outcome, Sandbox, SessionSpec, Step};
 //! use evalx_sandbox_isolate::{IsolateConfig, IsolateSandbox};
 //!
 //! #[tokio::main]
 //! async fn main() -> evalx_core::Result<()> {
-//!     let sandbox = IsolateSandbox::start(IsolateConfig::default()).await?;
+//!     let config = IsolateConfig::default().with_accepted_weak_isolation(Isolation::Syscalls);
+//!     let sandbox = IsolateSandbox::start(config).await?;
 //!
 //!     let limits = Limits::default().with_memory(ByteSize::mib(64));
 //!     let mut session = sandbox.open(SessionSpec::new(limits)).await?;
@@ -59,8 +60,14 @@
 //! What of it this machine can do is said by
 //! [`capabilities`](evalx_core::Sandbox::capabilities), and by the command
 //! `evalx doctor`. A session that asks for a limit which can't be held is refused,
-//! unless the operator has [accepted](IsolateConfig::accept_weak) that by name.
-//! The [threat model] names what isolate can't hold.
+//! unless the operator has [accepted](IsolateConfig::with_accepted_weak_limit) that by name.
+//!
+//! isolate never holds what every session is promised of system calls: 1.x
+//! filters none, 2.x a few. So no session is opened until the operator has
+//! [accepted](IsolateConfig::with_accepted_weak_isolation) that by the name
+//! [`Isolation::Syscalls`](evalx_core::Isolation::Syscalls). Internet sockets can
+//! be made in a box without a network too, and lead to its own loopback
+//! interface and nowhere else. The [threat model] names all that isolate can't hold.
 //!
 //! # Requirements
 //!

@@ -57,8 +57,7 @@ fn main() -> ExitCode {
 
 /// Runs it, or says why this machine can't.
 fn trial(run: fn(&Probes)) -> Trialled {
-    let required =
-        std::env::var("EVALX_REQUIRE").is_ok_and(|list| list.split(',').any(|word| word == "isolate"));
+    let required = evalx_testkit::required("isolate");
     let state = folder();
     let fit = runtime().block_on(async {
         let sandbox = IsolateSandbox::start(config(state.path())).await?;

@@ -79,7 +79,7 @@ async fn measure(sandbox: Arc<NativeSandbox>, probes: Probes, runs: usize) -> Re
 async fn main() -> Result<(), Failure> {
     let Arguments { runs, concurrency } = Arguments::read()?;
     let probes = Probes::find()?;
-    let sandbox = Arc::new(NativeSandbox::start(NativeConfig::default().with_slots(concurrency)).await?);
+    let sandbox = Arc::new(NativeSandbox::start(NativeConfig::default().with_sessions(concurrency)).await?);
     let share = runs.div_ceil(concurrency);
     let workers: Vec<_> = (0..concurrency)
         .map(|_| tokio::spawn(measure(Arc::clone(&sandbox), probes.clone(), share)))

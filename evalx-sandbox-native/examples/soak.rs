@@ -175,7 +175,7 @@ async fn main() -> Result<(), Failure> {
     let before = Holdings::now();
     let state = tempfile::tempdir()?;
     let traces = Traces::of(state.path(), std::process::id());
-    let config = NativeConfig::default().with_slots(concurrency).with_state_folder(state.path());
+    let config = NativeConfig::default().with_sessions(concurrency).with_state_folder(state.path());
     let sandbox = Arc::new(NativeSandbox::start(config).await?);
     sandbox.ready().await?;
 

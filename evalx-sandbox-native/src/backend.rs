@@ -58,7 +58,7 @@ impl NativeSandbox {
     ///
     /// # Errors
     ///
-    /// `InvalidRequest` for a number of slots out of range, `Unsupported`
+    /// `InvalidRequest` for a number of sessions out of range, `Unsupported`
     /// where there is no usable cgroup, `Unavailable` where the kernel refuses
     /// namespaces or mounts; each names [the mend](Error::mend).
     ///
@@ -68,12 +68,12 @@ impl NativeSandbox {
     pub async fn start(config: NativeConfig) -> Result<Self> {
         if std::env::var_os(sys::arm().0).is_some() {
             // The hook did not take over: without this, each would start the next.
-            return Err(NativeError::Refused("this process is a launcher itself".to_owned()).into());
+            return Err(NativeError::refused("this process is a launcher itself").into());
         }
-        if !(1..=1024).contains(&config.slots) {
+        if !(1..=1024).contains(&config.sessions) {
             return Err(Error::new(
                 ErrorKind::InvalidRequest,
-                format!("{} slots are not allowed: from 1 to 1024", config.slots),
+                format!("{} sessions are not allowed: from 1 to 1024", config.sessions),
             ));
         }
         if config.spares > 1024 {
@@ -102,10 +102,10 @@ impl NativeSandbox {
             most_open_files: hard(Resource::RLIMIT_NOFILE),
             most_stack: hard(Resource::RLIMIT_STACK),
         };
-        let accepted_weak = config.accept_weak.clone();
+        let accepted_weak_limits = config.accepted_weak_limits.clone();
         let fleets = Fleets::start(config, plan.clone(), shape(&SessionSpec::default())).await?;
         let mut capabilities = capabilities(&plan, fleets.found(), fleets.is_privileged());
-        capabilities.accepted_weak = accepted_weak;
+        capabilities.accepted_weak_limits = accepted_weak_limits;
         Ok(Self { fleets, common: Arc::new(common), capabilities })
     }
 

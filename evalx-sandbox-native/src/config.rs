@@ -1,5 +1,6 @@
 //! [`NativeConfig`]: how many slots, which cgroup, what programs may read.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -24,23 +25,37 @@ pub enum Cgroup {
     Adopt,
     /// None. Memory, processes and CPU time are then held for each process by
     /// itself, and a session is refused unless the operator has
-    /// [accepted](NativeConfig::accept_weak) that.
+    /// [accepted](NativeConfig::with_accepted_weak_limit) that.
     RlimitsOnly,
+}
+
+impl fmt::Display for Cgroup {
+    /// As [`FromStr`] reads it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Path(path) => path.display().fmt(f),
+            Self::Adopt => f.write_str("adopt"),
+            Self::RlimitsOnly => f.write_str("rlimits-only"),
+        }
+    }
 }
 
 impl FromStr for Cgroup {
     type Err = Error;
 
-    /// Reads `auto`, `adopt`, or the absolute path of a delegated group.
+    /// Reads `auto`, `adopt`, `rlimits-only`, or the absolute path of a
+    /// delegated group.
     fn from_str(text: &str) -> Result<Self, Error> {
         match text {
             "auto" => Ok(Self::Auto),
             "adopt" => Ok(Self::Adopt),
+            "rlimits-only" => Ok(Self::RlimitsOnly),
             path if path.starts_with('/') => Ok(Self::Path(path.into())),
             _ => Err(Error::new(
                 ErrorKind::InvalidRequest,
                 format!(
-                    "`{}` is no control group: write auto, adopt, or the absolute path of a delegated one",
+                    "`{}` is no control group: write auto, adopt, rlimits-only, or the absolute path of a delegated one",
                     text.escape_default()
                 ),
             )),
@@ -67,16 +82,16 @@ pub enum Launcher {
 /// ```
 /// use evalx_sandbox_native::NativeConfig;
 ///
-/// let config = NativeConfig::default().with_slots(8).with_readable("/opt/toolchain");
-/// assert_eq!(config.slots, 8);
+/// let config = NativeConfig::default().with_sessions(8).with_readable("/opt/toolchain");
+/// assert_eq!(config.sessions, 8);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct NativeConfig {
     /// Sessions that can be open at once; more wait. 1 to 1024, by default
-    /// twice the number of processors.
-    pub slots: usize,
+    /// twice the number of processors. Each has a slot.
+    pub sessions: usize,
     /// Slots made beyond those, so that one is always prepared while another
     /// is cleaned up behind its last session. By default the number of processors.
     pub spares: usize,
@@ -90,7 +105,7 @@ pub struct NativeConfig {
     /// Toolchain folders: readable, and their `bin` is added to `PATH`.
     pub toolchains: Vec<PathBuf>,
     /// Limits whose weaker form the operator accepts.
-    pub accept_weak: Vec<LimitKind>,
+    pub accepted_weak_limits: Vec<LimitKind>,
     /// Where instances note what they own, to be cleaned up after a crash; by
     /// default `/run/evalx` as root, else in `$XDG_RUNTIME_DIR` or `/tmp`.
     pub state_folder: Option<PathBuf>,
@@ -100,23 +115,23 @@ impl Default for NativeConfig {
     fn default() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
-            slots: 2 * processors,
+            sessions: 2 * processors,
             spares: processors,
             cgroup: Cgroup::default(),
             launcher: Launcher::default(),
             readable: Vec::new(),
             toolchains: Vec::new(),
-            accept_weak: Vec::new(),
+            accepted_weak_limits: Vec::new(),
             state_folder: None,
         }
     }
 }
 
 impl NativeConfig {
-    /// Sets the number of [`slots`](Self::slots).
+    /// Sets the number of [`sessions`](Self::sessions).
     #[must_use]
-    pub fn with_slots(mut self, slots: usize) -> Self {
-        self.slots = slots;
+    pub fn with_sessions(mut self, sessions: usize) -> Self {
+        self.sessions = sessions;
         self
     }
 
@@ -132,6 +147,21 @@ impl NativeConfig {
     pub fn with_cgroup(mut self, cgroup: Cgroup) -> Self {
         self.cgroup = cgroup;
         self
+    }
+
+    /// Takes [no control group](Cgroup::RlimitsOnly), and accepts with it that
+    /// memory, processes and CPU time are held for each process by itself.
+    #[must_use]
+    pub fn with_rlimits_only(mut self) -> Self {
+        self.accepted_weak_limits.extend([LimitKind::Memory, LimitKind::Processes, LimitKind::CpuTime]);
+        self.with_cgroup(Cgroup::RlimitsOnly)
+    }
+
+    /// Takes the control group that an operator has chosen by its name:
+    /// `rlimits-only` means [`with_rlimits_only`](Self::with_rlimits_only).
+    #[must_use]
+    pub fn with_named_cgroup(self, cgroup: Cgroup) -> Self {
+        if cgroup == Cgroup::RlimitsOnly { self.with_rlimits_only() } else { self.with_cgroup(cgroup) }
     }
 
     /// Sets the [`launcher`](Self::launcher).
@@ -165,8 +195,8 @@ impl NativeConfig {
     /// Accepts the weaker form of a limit: on rlimits, that a tree of
     /// processes can exceed what each may use.
     #[must_use]
-    pub fn accept_weak(mut self, limit: LimitKind) -> Self {
-        self.accept_weak.push(limit);
+    pub fn with_accepted_weak_limit(mut self, limit: LimitKind) -> Self {
+        self.accepted_weak_limits.push(limit);
         self
     }
 
@@ -193,4 +223,31 @@ fn rustup_toolchain() -> Option<PathBuf> {
     };
     let folder = home.join("toolchains").join(name);
     folder.join("bin/rustc").exists().then(|| std::fs::canonicalize(folder).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_control_group_is_read_as_it_is_written() {
+        for cgroup in
+            [Cgroup::Auto, Cgroup::Adopt, Cgroup::RlimitsOnly, Cgroup::Path("/sys/fs/cgroup/x".into())]
+        {
+            assert_eq!(cgroup.to_string().parse::<Cgroup>().unwrap(), cgroup);
+        }
+        let error = "none".parse::<Cgroup>().unwrap_err();
+        assert!(error.to_string().contains("rlimits-only"), "{error}");
+    }
+
+    #[test]
+    fn who_names_rlimits_accepts_what_they_hold_for_each_process_alone() {
+        let named = NativeConfig::default().with_named_cgroup("rlimits-only".parse().unwrap());
+        assert_eq!(named.cgroup, Cgroup::RlimitsOnly);
+        for kind in [LimitKind::Memory, LimitKind::Processes, LimitKind::CpuTime] {
+            assert!(named.accepted_weak_limits.contains(&kind), "{kind}");
+        }
+        let other = NativeConfig::default().with_named_cgroup(Cgroup::Adopt);
+        assert_eq!((other.cgroup, other.accepted_weak_limits), (Cgroup::Adopt, Vec::new()));
+    }
 }

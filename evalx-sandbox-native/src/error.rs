@@ -14,14 +14,14 @@ pub(crate) enum NativeError {
     Start(#[source] io::Error),
     #[error("the launcher did not answer: {0}")]
     Silent(&'static str),
-    #[error("the launcher refused: {0}")]
-    Refused(String),
+    #[error("the launcher refused: {text}")]
+    Refused { stage: u64, text: String },
     #[error("the launcher ended unexpectedly, and no slot can be made")]
     LauncherDied(#[source] io::Error),
     #[error("all numbers of slots are in use")]
     TooMany,
-    #[error("a slot could not be made: {0}")]
-    Slot(String),
+    #[error("a slot could not be made: {text}")]
+    Slot { stage: u64, text: String },
     #[error("a slot ended unexpectedly")]
     SlotDied,
     #[error("talking to a slot failed")]
@@ -38,15 +38,15 @@ pub(crate) enum NativeError {
 
 impl NativeError {
     fn mend(&self) -> Option<&'static str> {
-        let text = self.to_string();
-        if text.contains("user namespace") {
+        let stage = self.stage();
+        if stage == Some(Stage::UserNamespace as u64) {
             return Some(
                 "allow user namespaces: sysctl -w user.max_user_namespaces=65536, on Debian and Ubuntu also \
                  kernel.unprivileged_userns_clone=1 and kernel.apparmor_restrict_unprivileged_userns=0; \
                  in a container, run with the privileges that docs/threat-model.md names",
             );
         }
-        if text.contains("/proc") {
+        if stage == Some(Stage::Proc as u64) {
             return Some("a container masks /proc: start it with `--security-opt systempaths=unconfined`");
         }
         if self.wants_descriptors() {
@@ -65,6 +65,19 @@ impl NativeError {
 }
 
 impl NativeError {
+    /// A launcher that can't even be asked.
+    pub(crate) fn refused(text: &str) -> Self {
+        Self::Refused { stage: Stage::Setup as u64, text: text.to_owned() }
+    }
+
+    /// At what it failed, if that is known.
+    const fn stage(&self) -> Option<u64> {
+        match self {
+            Self::Refused { stage, .. } | Self::Slot { stage, .. } | Self::Stage(stage, _) => Some(*stage),
+            _ => None,
+        }
+    }
+
     /// Whether this process or the launcher has run out of descriptors.
     fn wants_descriptors(&self) -> bool {
         match self {
@@ -75,7 +88,7 @@ impl NativeError {
                 matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
             }
             Self::Stage(_, error) => matches!(error, Errno::EMFILE | Errno::ENFILE),
-            Self::Refused(text) | Self::Slot(text) => text.contains(Errno::EMFILE.desc()),
+            Self::Refused { text, .. } | Self::Slot { text, .. } => text.contains(Errno::EMFILE.desc()),
             _ => false,
         }
     }
@@ -106,4 +119,23 @@ pub(crate) fn not_started(program: &std::ffi::OsStr, stage: u64, errno: i32) -> 
         other => other.desc(),
     };
     Error::new(ErrorKind::InvalidRequest, format!("{} can't be run: {why}", program.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stage_decides_what_mends_and_not_the_words() {
+        let refused = |stage: Stage, text: &str| {
+            NativeError::Refused { stage: stage as u64, text: text.to_owned() }.mend().unwrap_or_default()
+        };
+        assert!(
+            refused(Stage::UserNamespace, "operation not permitted").contains("user.max_user_namespaces")
+        );
+        assert!(refused(Stage::Proc, "operation not permitted").contains("systempaths"));
+        assert_eq!(refused(Stage::Setup, "/proc of a user namespace"), "");
+        let slot = NativeError::Slot { stage: Stage::UserNamespace as u64, text: "no space left".to_owned() };
+        assert!(slot.mend().is_some_and(|mend| mend.contains("user namespaces")));
+    }
 }

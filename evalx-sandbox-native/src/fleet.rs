@@ -170,10 +170,10 @@ impl Fleet {
             launcher: tokio::sync::Mutex::new(Some(child)),
             register,
             idle: Mutex::default(),
-            permits: Arc::new(Semaphore::new(config.slots)),
-            slots: config.slots,
+            permits: Arc::new(Semaphore::new(config.sessions)),
+            slots: config.sessions,
         };
-        for _ in 0..config.slots + config.spares {
+        for _ in 0..config.sessions + config.spares {
             let slot = fleet.make(shape).await?;
             fleet.idle().push_back(slot);
         }
@@ -382,8 +382,8 @@ fn spawn(launcher: &Launcher, plan: &LaunchPlan) -> Result<(Child, UnixStream), 
     let (ours, theirs) = StdStream::pair().map_err(NativeError::Start)?;
     let program = match launcher {
         Launcher::Current if !sys::keep_entry() => {
-            return Err(NativeError::Refused(
-                "this code is in a shared library; name an executable with `Launcher::Path`".to_owned(),
+            return Err(NativeError::refused(
+                "this code is in a shared library; name an executable with `Launcher::Path`",
             ));
         }
         Launcher::Current => std::path::Path::new("/proc/self/exe"),
@@ -447,7 +447,11 @@ async fn hear(socket: Arc<UnixStream>) -> Result<(Found, Store, Ear), NativeErro
             let found = Found { overlay: *layers == "overlay", landlock: landlock.parse().unwrap_or(0) };
             Ok((found, Store::new(folder), ear))
         }
-        (["error", ..], _) => Err(NativeError::Refused(line["error ".len()..].trim().to_owned())),
+        (["error", stage, ..], _) => {
+            let text = line["error ".len() + stage.len()..].trim().to_owned();
+            let stage = stage.parse().map_err(|_| NativeError::Silent("its refusal is not understood"))?;
+            Err(NativeError::Refused { stage, text })
+        }
         _ => Err(NativeError::Silent("its first word is not understood")),
     }
 }

@@ -9,6 +9,7 @@ use nix::unistd::{Gid, Uid, read, setgroups, setresgid, setresuid, write};
 
 use crate::rootfs::HOSTNAME;
 use crate::sys;
+use crate::wire::Stage;
 
 /// Two host uids for each slot: its root, and its programs.
 pub(crate) const UIDS_PER_SLOT: u32 = 2;
@@ -108,10 +109,12 @@ fn set_no_new_privileges() -> io::Result<()> {
     Ok(sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1)?)
 }
 
-/// Tells the host on a slot's control socket why there is no slot.
-pub(crate) fn report(control: RawFd, message: &str) {
+/// Tells the host on a slot's control socket why there is no slot, and at
+/// which stage it failed.
+pub(crate) fn report(control: RawFd, stage: Stage, message: &str) {
     // Told apart from an answer by its first word, which answers never have.
     let mut bytes = u64::MAX.to_ne_bytes().to_vec();
+    bytes.extend_from_slice(&(stage as u64).to_ne_bytes());
     bytes.extend_from_slice(message.as_bytes());
     bytes.truncate(8 * crate::wire::ANSWER_WORDS);
     bytes.resize(8 * crate::wire::ANSWER_WORDS, 0);

@@ -11,6 +11,7 @@ use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::fcntl::Flock;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit};
@@ -24,6 +25,7 @@ use crate::instance;
 use crate::launch::{LaunchPlan, REQUEST};
 use crate::rootfs::{Layers, Stage};
 use crate::sys;
+use crate::wire;
 use crate::zygote;
 
 /// A zygote that lives.
@@ -66,8 +68,8 @@ pub(crate) fn main() -> ! {
             launcher.end();
             0
         }
-        Err(error) => {
-            let _ = sys::send(talk, format!("error {error}\n").as_bytes(), -1);
+        Err(Refusal { stage, error }) => {
+            let _ = sys::send(talk, format!("error {} {error}\n", stage as u64).as_bytes(), -1);
             1
         }
     };
@@ -77,13 +79,34 @@ pub(crate) fn main() -> ! {
 /// Where the launcher's socket is moved, clear of the three that programs get.
 const SOCKET: i32 = 10;
 
+/// Why there is no launcher, and at which stage it failed.
+struct Refusal {
+    stage: wire::Stage,
+    error: io::Error,
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        Self { stage: wire::Stage::Setup, error }
+    }
+}
+
+impl From<Errno> for Refusal {
+    fn from(error: Errno) -> Self {
+        io::Error::from(error).into()
+    }
+}
+
 /// An error leaves the socket open, for `main` to say it there.
-fn start(socket: OwnedFd) -> io::Result<Launcher> {
+fn start(socket: OwnedFd) -> Result<Launcher, Refusal> {
     let socket = ManuallyDrop::new(socket);
     let plan = LaunchPlan::from_arguments(std::env::args_os().skip(1))
         .ok_or_else(|| io::Error::other("the launcher's arguments are not understood"))?;
     let lock = instance::hold(plan.folder.parent().unwrap_or(&plan.folder))?;
-    let stage = prepare(&plan).and_then(|stage| announce(socket.as_raw_fd(), &stage).map(|()| stage));
+    let stage = prepare(&plan).and_then(|stage| {
+        announce(socket.as_raw_fd(), &stage)?;
+        Ok(stage)
+    });
     let stage = match stage {
         Ok(stage) => stage,
         Err(error) => {
@@ -94,16 +117,17 @@ fn start(socket: OwnedFd) -> io::Result<Launcher> {
     Ok(Launcher { plan, lock, socket: ManuallyDrop::into_inner(socket), stage, children: Vec::new() })
 }
 
-fn prepare(plan: &LaunchPlan) -> io::Result<Stage> {
+fn prepare(plan: &LaunchPlan) -> Result<Stage, Refusal> {
     if plan.uids.is_none() {
         identity::become_namespace_root(Uid::effective(), Gid::effective()).map_err(|error| {
-            io::Error::new(error.kind(), format!("no user namespace can be made: {error}"))
+            let error = io::Error::new(error.kind(), format!("no user namespace can be made: {error}"));
+            Refusal { stage: wire::Stage::UserNamespace, error }
         })?;
     }
     // Not before: the kernel lets nobody map a process that can't be dumped.
     sys::prctl(libc::PR_SET_DUMPABLE, 0)?;
     Stage::prepare(&plan.folder, &plan.readable)
-        .map_err(|error| io::Error::new(error.kind(), format!("the root can't be prepared: {error}")))
+        .map_err(|error| io::Error::new(error.kind(), format!("the root can't be prepared: {error}")).into())
 }
 
 /// Says that slots can be asked for, and hands over the folder of artifacts.
@@ -202,7 +226,8 @@ impl Launcher {
         let index = u64::from_ne_bytes(index);
         let (Some(command), Some(control)) = (sys::own(fds[0]), sys::own(fds[1])) else { return Ok(false) };
         if let Err(error) = self.spawn(index, &command, &control) {
-            identity::report(control.as_raw_fd(), &format!("could not make a slot: {error}"));
+            let message = format!("could not make a slot: {error}");
+            identity::report(control.as_raw_fd(), wire::Stage::Setup, &message);
             // Its number is free again.
             self.say(&format!("died {index} 0 0\n"));
         }

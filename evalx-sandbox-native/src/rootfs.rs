@@ -15,13 +15,13 @@ use evalx_host::view::{self, Accounts, PROGRAM_FOLDERS, at, overlay};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 
-const ACCOUNTS: Accounts = Accounts {
-    passwd: "root:x:0:0:root:/:/usr/sbin/nologin\n\
+const ACCOUNTS: Accounts = Accounts::new(
+    "root:x:0:0:root:/:/usr/sbin/nologin\n\
         box:x:1000:1000:box:/box:/bin/sh\n\
         nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
-    group: "root:x:0:\nbox:x:1000:\nnogroup:x:65534:\n",
-    hosts: "127.0.0.1 localhost evalx\n::1 localhost\n",
-};
+    "root:x:0:\nbox:x:1000:\nnogroup:x:65534:\n",
+    "127.0.0.1 localhost evalx\n::1 localhost\n",
+);
 
 /// The name that programs see the machine have.
 pub(crate) const HOSTNAME: &str = "evalx";
@@ -110,8 +110,8 @@ impl Stage {
         }
     }
 
-    /// Makes this slot's root and moves there, leaving the host's behind.
-    pub(crate) fn enter(&self) -> io::Result<()> {
+    /// Lays out this slot's root, in a mount namespace of its own.
+    pub(crate) fn lay(&self) -> io::Result<()> {
         unshare(CloneFlags::CLONE_NEWNS)?;
         let root = self.root();
         self.layer(&self.skeleton(), &root)?;
@@ -127,10 +127,19 @@ impl Stage {
         // Under the session's own /tmp, which covers it, and read-only: cells
         // mount files of it into their sessions.
         bind(&self.folder.join(STORE), &root.join("tmp"))?;
-        devices(&root.join("dev"))?;
+        devices(&root.join("dev"))
+    }
+
+    /// Mounts the slot's `/proc` in its root, which a container may forbid.
+    pub(crate) fn show_proc(&self) -> io::Result<()> {
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_RDONLY;
-        at(Path::new("/proc"), mount(Some("proc"), &root.join("proc"), Some("proc"), flags, None::<&str>))?;
-        nix::unistd::chdir(&root)?;
+        let place = self.root().join("proc");
+        at(Path::new("/proc"), mount(Some("proc"), &place, Some("proc"), flags, None::<&str>))
+    }
+
+    /// Moves to the root that was laid out, leaving the host's behind.
+    pub(crate) fn enter(&self) -> io::Result<()> {
+        nix::unistd::chdir(&self.root())?;
         nix::unistd::pivot_root(".", ".")?;
         umount2(".", MntFlags::MNT_DETACH)?;
         nix::unistd::chdir("/")?;

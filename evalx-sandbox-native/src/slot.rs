@@ -225,8 +225,10 @@ fn understand(received: Received) -> Result<(Answer, Option<OwnedFd>), NativeErr
         return Err(NativeError::SlotDied);
     }
     if bytes.starts_with(&u64::MAX.to_ne_bytes()) {
-        let text = String::from_utf8_lossy(&bytes[8..]);
-        return Err(NativeError::Slot(text.trim_end_matches('\0').to_owned()));
+        let mut stage = [0; 8];
+        stage.copy_from_slice(&bytes[8..16]);
+        let text = String::from_utf8_lossy(&bytes[16..]).trim_end_matches('\0').to_owned();
+        return Err(NativeError::Slot { stage: u64::from_ne_bytes(stage), text });
     }
     Answer::decode(&bytes).map(|answer| (answer, descriptor)).ok_or(NativeError::SlotDied)
 }

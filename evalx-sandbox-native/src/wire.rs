@@ -163,6 +163,8 @@ pub(crate) enum Stage {
     Network = 12,
     Cgroup = 13,
     Place = 14,
+    UserNamespace = 15,
+    Setup = 16,
 }
 
 impl Stage {
@@ -182,6 +184,8 @@ impl Stage {
             12 => "could not bring up the loopback interface",
             13 => "could not make the step's cgroup",
             14 => "could not place an artifact",
+            15 => "could not make a user namespace",
+            16 => "could not be set up",
             _ => "failed",
         }
     }

@@ -75,16 +75,22 @@ pub(crate) fn main(setup: Setup<'_>) -> ! {
 
 fn become_zygote(setup: Setup<'_>) -> Result<Zygote, ()> {
     let (command, control) = (setup.command.as_raw_fd(), setup.control.as_raw_fd());
-    let refuse = |what: &str, error: &dyn std::fmt::Display| {
+    let refuse_at = |stage: Stage, what: &str, error: &dyn std::fmt::Display| {
         let message = format!("{what}: {error}");
-        identity::report(control, &message);
+        identity::report(control, stage, &message);
     };
+    let refuse = |what: &str, error: &dyn std::fmt::Display| refuse_at(Stage::Setup, what, error);
     setup.group.enter().map_err(|error| refuse("could not enter the slot's cgroup", &error))?;
     let (meter, oom_events) =
         meter(&setup).map_err(|error| refuse("could not open the slot's cgroup", &error))?;
+    setup.stage.lay().map_err(|error| refuse("could not make the slot's root", &error))?;
+    setup
+        .stage
+        .show_proc()
+        .map_err(|error| refuse_at(Stage::Proc, "could not make the slot's root", &error))?;
     setup.stage.enter().map_err(|error| refuse("could not make the slot's root", &error))?;
     identity::become_slot(setup.owner, &setup.sync)
-        .map_err(|error| refuse("could not make the slot's namespaces", &error))?;
+        .map_err(|error| refuse_at(Stage::UserNamespace, "could not make the slot's namespaces", &error))?;
     if let Meter::V2(v2) = &meter {
         renew::settle(v2.folder).map_err(|error| refuse("could not divide the slot's cgroup", &error))?;
     }

@@ -113,7 +113,7 @@ fn has_cgroup() -> bool {
 
 /// The best sandbox that this user can have.
 fn config(state: &Path) -> NativeConfig {
-    let config = NativeConfig::default().with_slots(4).with_state_folder(state);
+    let config = NativeConfig::default().with_sessions(4).with_state_folder(state);
     match std::env::var("EVALX_CGROUP") {
         Ok(path) if path.starts_with('/') => config.with_cgroup(Cgroup::Path(path.into())),
         Ok(_) => config.with_cgroup(Cgroup::Adopt),
@@ -126,7 +126,7 @@ fn config(state: &Path) -> NativeConfig {
 fn weak(config: NativeConfig) -> NativeConfig {
     [LimitKind::Memory, LimitKind::Processes, LimitKind::CpuTime]
         .into_iter()
-        .fold(config.with_cgroup(Cgroup::RlimitsOnly), NativeConfig::accept_weak)
+        .fold(config.with_cgroup(Cgroup::RlimitsOnly), NativeConfig::with_accepted_weak_limit)
 }
 
 fn folder() -> TempDir {
@@ -812,7 +812,7 @@ fn slots_numbered_anew() {
     let probes = probes();
     let runtime = runtime();
     runtime.block_on(async {
-        let config = config(state.path()).with_slots(2);
+        let config = config(state.path()).with_sessions(2);
         let sandbox = NativeSandbox::start(config).await.unwrap_or_else(|error| panic!("start: {error:?}"));
         let lasting = sandbox.open(SessionSpec::new(lasting(&probes))).await.expect("a session is opened");
         // A slot's policy is for good, so that each of these takes a new slot.
@@ -1092,7 +1092,7 @@ fn rlimits_only() {
     let probes = probes();
     let runtime = runtime();
     runtime.block_on(async {
-        let plain = NativeConfig::default().with_slots(4).with_state_folder(state.path());
+        let plain = NativeConfig::default().with_sessions(4).with_state_folder(state.path());
         // Nothing is weakened in silence.
         let sandbox = NativeSandbox::start(plain.clone().with_cgroup(Cgroup::RlimitsOnly)).await;
         let sandbox = sandbox.unwrap_or_else(|error| panic!("start: {error:?}"));

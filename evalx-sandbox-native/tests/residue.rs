@@ -36,10 +36,10 @@ fn cold_files() -> Vec<PathBuf> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn page_cache_of_one_step_is_no_memory_for_the_next() {
-    let config = NativeConfig::default().with_slots(1).with_spares(0);
+    let config = NativeConfig::default().with_sessions(1).with_spares(0);
     let sandbox = match NativeSandbox::start(config).await {
         Ok(sandbox) => sandbox,
-        Err(error) if std::env::var_os("EVALX_REQUIRE").is_none() => {
+        Err(error) if !evalx_testkit::required("native") => {
             // The suites say so as an ignored trial; a plain test can't.
             println!("not run: {error:?}");
             return;

@@ -25,8 +25,9 @@ pub struct EngineConfig {
     pub steps: NonZeroUsize,
     /// How many programs people may talk to at once, besides those.
     pub sessions: usize,
-    /// Which control group the native backend uses.
-    pub cgroup: evalx::Cgroup,
+    /// Which control group the native backend uses. Who names
+    /// `rlimits-only` accepts what is weaker by it.
+    pub cgroup: evalx::native::Cgroup,
     /// The languages that are known.
     pub languages: Languages,
     /// What a compiler may use.
@@ -41,7 +42,7 @@ impl EngineConfig {
             sandbox: Choice::Auto,
             steps,
             sessions: 0,
-            cgroup: evalx::Cgroup::default(),
+            cgroup: evalx::native::Cgroup::default(),
             languages: Languages::builtin(),
             compile_limits: Limits::for_compiling(),
         }
@@ -63,7 +64,7 @@ impl EngineConfig {
 
     /// Sets which control group the native backend uses.
     #[must_use]
-    pub fn with_cgroup(mut self, cgroup: evalx::Cgroup) -> Self {
+    pub fn with_cgroup(mut self, cgroup: evalx::native::Cgroup) -> Self {
         self.cgroup = cgroup;
         self
     }
@@ -100,9 +101,9 @@ impl Engine {
         let busy = 2 * config.steps.get();
         let sessions = busy + config.sessions;
         let native = NativeConfig::default()
-            .with_slots(sessions)
+            .with_sessions(sessions)
             .with_spares(busy)
-            .with_cgroup(config.cgroup.clone())
+            .with_named_cgroup(config.cgroup.clone())
             .with_discovered_toolchains();
         let backends = with_docker(with_isolate(Backends::default(), &native, sessions), sessions);
         let backends = backends.with_native(native);
@@ -211,7 +212,7 @@ fn with_isolate(backends: Backends, _native: &NativeConfig, _sessions: usize) ->
 /// As many sessions as there may be at once, and two containers that wait.
 #[cfg(feature = "docker")]
 fn with_docker(backends: Backends, sessions: usize) -> Backends {
-    let image = evalx::Image::new(evalx::docker_image(), sessions.min(2));
+    let image = evalx::docker::Image::new(evalx::docker_image(), sessions.min(2));
     backends.with_docker(evalx::DockerConfig::new(image).with_sessions(sessions))
 }
 

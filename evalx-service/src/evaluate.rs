@@ -10,7 +10,6 @@ use evalx_core::{
 };
 use evalx_queue::{Claimed, Handler, JobContext, Outcome};
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
 use tracing::Instrument;
 
 use crate::job::{Answer, Job};
@@ -25,6 +24,7 @@ pub const TEST: &str = "test";
 
 /// The data of the event [`COMPILED`].
 #[derive(Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Compiled {
     /// The backend that the compiler ran in.
     pub backend: String,
@@ -34,6 +34,7 @@ pub struct Compiled {
 
 /// The data of the event [`TEST`].
 #[derive(Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Tested {
     /// The backend that the program ran in.
     pub backend: String,
@@ -42,9 +43,6 @@ pub struct Tested {
     /// What came of it.
     pub result: TestResult,
 }
-
-/// How many events may wait while others are taken.
-const EVENT_DEPTH: usize = 16;
 
 /// Evaluates submissions, and tells what happens as it happens.
 ///
@@ -129,7 +127,7 @@ impl EvaluationHandler {
     }
 
     async fn stream(&self, submission: Submission, context: &JobContext) -> Result<Evaluation, Error> {
-        let (sender, mut events) = mpsc::channel(EVENT_DEPTH);
+        let (sender, mut events) = evalx_core::events();
         let mut evaluation = pin!(self.evaluator.evaluate_telling(submission, sender));
         let mut teller = Teller::new(context);
         let ended = loop {
@@ -142,7 +140,7 @@ impl EvaluationHandler {
                 () = teller.progress() => {}
             }
         };
-        while let Ok(event) = events.try_recv() {
+        while let Some(event) = events.try_recv() {
             self.tell(event, &mut teller);
         }
         teller.finish().await;

@@ -57,6 +57,21 @@ pub enum Said {
     Output(OutputStream, Bytes),
 }
 
+/// Hears what is said of a session.
+#[derive(Debug)]
+pub struct Listener(mpsc::Receiver<Said>);
+
+impl Listener {
+    /// What is said next; `None` once nothing more comes.
+    ///
+    /// # Cancel safety
+    ///
+    /// No word is lost if the future is dropped.
+    pub async fn recv(&mut self) -> Option<Said> {
+        self.0.recv().await
+    }
+}
+
 /// How a session ended.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -199,14 +214,18 @@ impl Interactive {
     /// Takes its seat: who types, what is to be driven, and what it says. A
     /// reader that is slow slows the program.
     #[must_use]
-    pub fn sit(self, seat: Seat) -> (Typist, Sitting, mpsc::Receiver<Said>) {
+    pub fn sit(self, seat: Seat) -> (Typist, Sitting, Listener) {
         let unread = usize::try_from(seat.rules().unread.as_u64()).unwrap_or(usize::MAX);
         let (writer, reader) = duplex(unread);
         let (control, controls) = mpsc::channel(CONTROLS);
         let (said, words) = mpsc::channel(PIECES);
         let activity = Activity(Arc::new(Mutex::new(Instant::now())));
         let typist = Typist { stdin: Some(writer), controls: control, activity: activity.clone() };
-        (typist, Sitting { seat, interactive: self, stdin: reader, controls, activity, said }, words)
+        (
+            typist,
+            Sitting { seat, interactive: self, stdin: reader, controls, activity, said },
+            Listener(words),
+        )
     }
 }
 

@@ -72,6 +72,13 @@ pub struct Notify {
     pub form: NotifyForm,
 }
 
+impl Notify {
+    /// Tells this URL, in this form.
+    pub fn new(url: impl Into<String>, form: NotifyForm) -> Self {
+        Self { url: url.into(), form }
+    }
+}
+
 /// Without the URL, which may hold a token.
 impl std::fmt::Debug for Notify {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -82,6 +89,7 @@ impl std::fmt::Debug for Notify {
 /// How somebody is told of a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum NotifyForm {
     /// By the rules of Standard Webhooks, with a [`SubmissionDocument`](crate::SubmissionDocument).
     Webhook,

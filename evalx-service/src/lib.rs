@@ -88,13 +88,14 @@ pub use deliver::{Couriers, DeliveryHandler};
 pub use document::{Status, SubmissionDocument, TestDocument, compile_document, hint_text};
 pub use engine::{Engine, EngineConfig};
 pub use evaluate::{COMPILED, Compiled, EvaluationHandler, TEST, Tested};
-pub use evalx::{Cgroup, Choice};
-pub use evalx_core::{LimitDocument, ReportDocument};
+pub use evalx::Choice;
+pub use evalx::native::Cgroup;
+pub use evalx_core::{LimitDocument, ReportDocument, parse_time};
 pub use evalx_queue::{Durability, QueueConfig};
 pub use evalx_webhook::{AddressPolicy, CourierConfig, Secrets};
 #[cfg(feature = "prometheus")]
 pub use exporter::Exporter;
-pub use interactive::{EndReason, Interactive, Overrun, Said, SessionEnd, Sitting, Typist};
+pub use interactive::{EndReason, Interactive, Listener, Overrun, Said, SessionEnd, Sitting, Typist};
 pub use job::{Answer, Job, Notify, NotifyForm};
 #[cfg(feature = "logging")]
 pub use log::{Log, LogError};
@@ -102,6 +103,6 @@ pub use notice::Notices;
 pub use queues::{Queues, QueuesConfig};
 pub use seats::{NoSeat, Seat, Seats, SessionRules};
 pub use service::{Order, Service};
-pub use settings::{languages_with, parse_time, sandbox_choice};
+pub use settings::{languages_with, sandbox_choice};
 pub use timestamp::rfc3339;
 pub use workers::Workers;

@@ -53,6 +53,7 @@ impl QueuesConfig {
 
 /// The queues that servers and workers share.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Queues {
     /// Programs to be evaluated.
     pub submissions: DynQueue,

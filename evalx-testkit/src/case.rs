@@ -84,9 +84,7 @@ impl Facilities {
             Need::StrictSyscalls => has.syscall_policies.contains(&SyscallPolicy::Strict),
             Need::Loopback => has.networks.contains(&Network::Loopback),
             Need::Limit(kind) => has.limit(kind) == Strength::Whole,
-            Need::Isolation(kind) => {
-                has.isolation.get(&kind).is_some_and(|by| by.strength == Strength::Whole)
-            }
+            Need::Isolation(kind) => has.isolation(kind) == Strength::Whole,
             Need::TwoProcessors => std::thread::available_parallelism().is_ok_and(|count| count.get() >= 2),
             Need::X86 => cfg!(target_arch = "x86_64"),
             Need::Gcc => self.gcc,
@@ -124,7 +122,7 @@ impl fmt::Display for Need {
             Self::StrictSyscalls => f.write_str("strict system call policy"),
             Self::Loopback => f.write_str("loopback network"),
             Self::Limit(kind) => write!(f, "{kind} limit for the whole session"),
-            Self::Isolation(kind) => write!(f, "isolation of {kind:?}"),
+            Self::Isolation(kind) => write!(f, "isolation of {kind}"),
             Self::TwoProcessors => f.write_str("second processor"),
             Self::X86 => f.write_str("x86-64 processor"),
             Self::Gcc => f.write_str("gcc inside"),

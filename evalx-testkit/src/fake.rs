@@ -161,6 +161,8 @@ struct Inner {
     script: Box<dyn Fn(FakeStep) -> Running + Send + Sync>,
     counts: watch::Sender<Counts>,
     failures: Mutex<Failures>,
+    /// What it says that it does not hold.
+    lacks: Mutex<Vec<Isolation>>,
 }
 
 /// What was counted so far.
@@ -200,6 +202,7 @@ impl FakeSandbox {
             script: Box::new(move |step| Box::pin(script(step))),
             counts: watch::Sender::new(Counts::default()),
             failures: Mutex::default(),
+            lacks: Mutex::default(),
         }))
     }
 
@@ -211,6 +214,12 @@ impl FakeSandbox {
     /// Fails one `run` to come with `error`; may be called for several.
     pub fn fail_run(&self, error: Error) {
         self.failures().run.push_back(error);
+    }
+
+    /// Says from now on that it does not hold this separation, and refuses
+    /// sessions that need it.
+    pub fn lack(&self, isolation: Isolation) {
+        self.0.lacks.lock().unwrap_or_else(PoisonError::into_inner).push(isolation);
     }
 
     /// How many sessions are open now.
@@ -286,9 +295,12 @@ impl Sandbox for FakeSandbox {
         for kind in LimitKind::ALL {
             capabilities = capabilities.with_limit(kind, Strength::Whole, "script");
         }
-        for kind in [Isolation::Processes, Isolation::Files, Isolation::Network, Isolation::Ipc] {
-            capabilities = capabilities.with_isolation(kind, Strength::Whole, "nothing is run");
+        let lacks = self.0.lacks.lock().unwrap_or_else(PoisonError::into_inner);
+        for kind in Isolation::ALL {
+            let strength = if lacks.contains(&kind) { Strength::None } else { Strength::Whole };
+            capabilities = capabilities.with_isolation(kind, strength, "nothing is run");
         }
+        drop(lacks);
         capabilities.networks = vec![Network::None, Network::Loopback];
         capabilities.syscall_policies = vec![SyscallPolicy::Default, SyscallPolicy::Strict];
         capabilities

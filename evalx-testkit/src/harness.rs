@@ -193,8 +193,10 @@ fn fail(problem: &str) -> ExitCode {
     ExitCode::from(101)
 }
 
-/// Whether `EVALX_REQUIRE` names this.
-pub(crate) fn required(word: &str) -> bool {
+/// Whether the variable `EVALX_REQUIRE`, words with commas between them, names
+/// this: what is then not here is a failure, and no reason to leave a trial out.
+#[must_use]
+pub fn required(word: &str) -> bool {
     std::env::var("EVALX_REQUIRE").is_ok_and(|list| list.split(',').any(|item| item.trim() == word))
 }
 

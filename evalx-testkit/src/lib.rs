@@ -46,7 +46,7 @@ mod rig;
 pub use alive::Token;
 pub use case::{Case, CaseFuture, Facilities, Need, Ownership, Timing};
 pub use fake::{FakeRun, FakeSandbox, FakeStep};
-pub use harness::{Suite, main_with};
+pub use harness::{Suite, main_with, required};
 pub use hook::{Call, Hook};
 pub use probes::Probes;
 #[cfg(feature = "queue")]

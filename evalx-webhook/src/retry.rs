@@ -50,6 +50,7 @@ pub enum Success {
 
 /// How an attempt ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Ending {
     /// The receiver answered.
     Answered(Answer),

@@ -42,6 +42,7 @@ pub fn sign(secrets: &Secrets, id: &str, timestamp: u64, body: &[u8]) -> String 
 
 /// The three headers of a delivery that came in, as they were sent.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct SignedHeaders<'a> {
     /// The value of [`ID_HEADER`].
     pub id: &'a str,
@@ -49,6 +50,14 @@ pub struct SignedHeaders<'a> {
     pub timestamp: &'a str,
     /// The value of [`SIGNATURE_HEADER`].
     pub signature: &'a str,
+}
+
+impl<'a> SignedHeaders<'a> {
+    /// The values of the three.
+    #[must_use]
+    pub const fn new(id: &'a str, timestamp: &'a str, signature: &'a str) -> Self {
+        Self { id, timestamp, signature }
+    }
 }
 
 /// Why a delivery that came in is not to be believed.
@@ -80,11 +89,11 @@ pub enum VerifyError {
 /// use evalx_webhook::{Secrets, SignedHeaders, verify};
 ///
 /// let secrets: Secrets = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse()?;
-/// let headers = SignedHeaders {
-///     id: "msg_p5jXN8AQM9LWM0D4loKWxJek",
-///     timestamp: "1614265330",
-///     signature: "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
-/// };
+/// let headers = SignedHeaders::new(
+///     "msg_p5jXN8AQM9LWM0D4loKWxJek",
+///     "1614265330",
+///     "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+/// );
 /// let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1614265400);
 /// verify(&secrets, headers, br#"{"test": 2432232314}"#, now, Duration::from_secs(300))?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())

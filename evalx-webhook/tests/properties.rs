@@ -139,7 +139,7 @@ proptest! {
         let secrets: Secrets = format!("whsec_{}", STANDARD.encode(key)).parse().unwrap();
         let signature = sign(&secrets, &id, at, &body);
         let timestamp = at.to_string();
-        let headers = SignedHeaders { id: &id, timestamp: &timestamp, signature: &signature };
+        let headers = SignedHeaders::new(&id, &timestamp, &signature);
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(at);
         prop_assert_eq!(verify(&secrets, headers, &body, now, Duration::ZERO), Ok(()));
         let mut changed = body;
@@ -151,7 +151,7 @@ proptest! {
     #[test]
     fn any_header_verifies_or_is_an_error(id in ".{0,20}", timestamp in ".{0,20}", signature in "(v1,)?.{0,80}") {
         let secrets: Secrets = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse().unwrap();
-        let headers = SignedHeaders { id: &id, timestamp: &timestamp, signature: &signature };
+        let headers = SignedHeaders::new(&id, &timestamp, &signature);
         let verified = verify(&secrets, headers, b"body", SystemTime::now(), Duration::from_secs(300));
         prop_assert!(verified.is_err());
     }

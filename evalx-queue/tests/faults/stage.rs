@@ -10,7 +10,7 @@ use evalx_testkit::{RedisOptions, RedisServer};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn required() -> bool {
-    std::env::var("EVALX_REQUIRE").is_ok_and(|list| list.split(',').any(|word| word.trim() == "redis"))
+    evalx_testkit::required("redis")
 }
 
 pub(crate) struct Stage {

@@ -20,13 +20,13 @@ fn state() -> PathBuf {
 /// `EVALX_CGROUP` names a delegated cgroup v2 folder, as for the `evalx`
 /// command; `rlimits` takes none and is content with that.
 pub(crate) fn config() -> NativeConfig {
-    let config = NativeConfig::default().with_slots(16).with_state_folder(state());
+    let config = NativeConfig::default().with_sessions(16).with_state_folder(state());
     match std::env::var("EVALX_CGROUP") {
         Ok(path) if path.starts_with('/') => config.with_cgroup(Cgroup::Path(PathBuf::from(path))),
         Ok(word) if word == "adopt" => config.with_cgroup(Cgroup::Adopt),
         Ok(word) if word == "rlimits" => [LimitKind::Memory, LimitKind::Processes, LimitKind::CpuTime]
             .into_iter()
-            .fold(config.with_cgroup(Cgroup::RlimitsOnly), NativeConfig::accept_weak),
+            .fold(config.with_cgroup(Cgroup::RlimitsOnly), NativeConfig::with_accepted_weak_limit),
         _ => config,
     }
 }

@@ -29,7 +29,7 @@ pub(crate) struct Ready {
 /// Starts so many slots and waits until each is ready.
 pub(crate) async fn ready(slots: usize, state: &Path) -> Result<Ready> {
     let began = Instant::now();
-    let config = NativeConfig::default().with_slots(slots).with_spares(0).with_state_folder(state);
+    let config = NativeConfig::default().with_sessions(slots).with_spares(0).with_state_folder(state);
     let sandbox = NativeSandbox::start(config).await?;
     sandbox.ready().await?;
     Ok(Ready { sandbox: Arc::new(sandbox), took: began.elapsed() })

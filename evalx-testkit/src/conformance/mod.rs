@@ -227,7 +227,8 @@ fn policy() -> Vec<Case> {
         strict(case!(policy::strict_names_fork)),
         strict(case!(policy::strict_lets_compute)),
         case!(policy::default_refuses_with_a_code).needing(Need::Isolation(Isolation::Syscalls)),
-        case!(policy::no_network_by_default).needing(Need::Isolation(Isolation::Network)),
+        case!(policy::network_leads_nowhere).needing(Need::Isolation(Isolation::Network)),
+        case!(policy::no_network_by_default).needing(Need::Isolation(Isolation::Syscalls)),
         case!(policy::loopback_talks).needing(Need::Loopback),
         case!(policy::loopback_leads_nowhere).needing(Need::Loopback),
     ]
@@ -238,6 +239,7 @@ fn requests() -> Vec<Case> {
         case!(requests::limits_out_of_range),
         case!(requests::impossible_steps),
         case!(requests::unsupported_is_refused),
+        case!(requests::isolation_is_held_or_refused),
         case!(requests::check_is_well),
         case!(requests::names_itself),
         case!(requests::shutdown_twice).owning(),

@@ -58,7 +58,12 @@ pub async fn default_refuses_with_a_code(sandbox: &DynSandbox, probes: &Probes) 
     }
 }
 
-/// Without a network, an Internet socket can't be made.
+/// Without a network, there is no interface that leads elsewhere, and no route.
+pub async fn network_leads_nowhere(sandbox: &DynSandbox, probes: &Probes) {
+    once(sandbox, probes, probes.limits(), &["only-loopback"]).await.well();
+}
+
+/// Where system calls are filtered, an Internet socket can't be made without a network.
 pub async fn no_network_by_default(sandbox: &DynSandbox, probes: &Probes) {
     for (family, kind) in [("2", "1"), ("2", "2"), ("10", "1"), ("10", "2")] {
         once(sandbox, probes, probes.limits(), &["socket", family, kind]).await.well();

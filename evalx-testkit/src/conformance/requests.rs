@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use evalx_core::{ByteSize, Collect, DynSandbox, ErrorKind, LimitKind, Limits, SessionSpec, Stdin, Step};
+use evalx_core::{
+    ByteSize, Collect, DynSandbox, ErrorKind, Isolation, LimitKind, Limits, SessionSpec, Stdin, Step,
+    Strength,
+};
 
 use crate::rig::{Held, close, open, probe, refused, run, still_works, try_run};
 use crate::{Probes, Token};
@@ -67,6 +70,32 @@ pub async fn unsupported_is_refused(sandbox: &DynSandbox, probes: &Probes) {
                 Err(error) => drop(refused(sandbox.open(spec).await, error.kind(), "what is not offered")),
             }
         }
+    }
+}
+
+/// A separation that a session requires is held, or the session is refused by
+/// its name; and no session is opened without what every one is promised,
+/// unless the operator has accepted that by name.
+pub async fn isolation_is_held_or_refused(sandbox: &DynSandbox, probes: &Probes) {
+    let capabilities = sandbox.capabilities();
+    let held = |kind| capabilities.isolation(kind) == Strength::Whole;
+    for kind in Isolation::ALL {
+        let result = sandbox.open(SessionSpec::new(probes.limits()).with_required(kind)).await;
+        if held(kind) {
+            close(result.expect("what is held is opened")).await;
+        } else {
+            // Whatever an operator has accepted: this session depends on it.
+            let error = refused(result, ErrorKind::Unsupported, kind.as_str());
+            assert!(error.to_string().contains(kind.as_str()), "{error} does not name {kind}");
+            assert!(error.mend().is_some(), "{error} says nothing of what to do");
+        }
+    }
+    let accepted = &capabilities.accepted_weak_isolation;
+    let promised = Isolation::PROMISED.into_iter().all(|kind| held(kind) || accepted.contains(&kind));
+    let plain = sandbox.open(SessionSpec::new(probes.limits())).await;
+    assert_eq!(plain.is_ok(), promised, "a session is opened without what it is promised");
+    if let Ok(session) = plain {
+        close(session).await;
     }
 }
 

@@ -1,6 +1,7 @@
 //! Class 7, within one session: networks, and sockets of the host.
 //!
-//! An Internet socket can't even be made, so no address is ever tried.
+//! Where system calls are filtered, an Internet socket can't even be made, so
+//! no address is ever tried.
 
 use evalx_core::Isolation;
 
@@ -8,26 +9,31 @@ use super::{Attack, Class};
 use crate::Need;
 
 const APART: &[Need] = &[Need::Isolation(Isolation::Network)];
+const SOCKETS: &[Need] = &[Need::Isolation(Isolation::Network), Need::Isolation(Isolation::Syscalls)];
 const FILES: &[Need] = &[Need::Isolation(Isolation::Files)];
 
 const fn attack(name: &'static str, arguments: &'static [&'static str]) -> Attack {
     Attack::new(Class::Network, name, arguments).needing(APART)
 }
 
+const fn socket(name: &'static str, arguments: &'static [&'static str]) -> Attack {
+    attack(name, arguments).needing(SOCKETS)
+}
+
 /// The table.
 pub(crate) const ATTACKS: &[Attack] = &[
-    attack("tcp", &["socket", "2", "1"]),
-    attack("udp", &["socket", "2", "2"]),
-    attack("tcp_by_number", &["socket", "2", "1", "6"]),
-    attack("multipath_tcp", &["socket", "2", "1", "262"]),
-    attack("sctp", &["socket", "2", "5", "132"]),
-    attack("udp_lite", &["socket", "2", "2", "136"]),
-    attack("ping", &["socket", "2", "2", "1"]),
-    attack("raw_ip", &["socket", "2", "3", "1"]),
-    attack("tcp_over_ipv6", &["socket", "10", "1"]),
-    attack("udp_over_ipv6", &["socket", "10", "2"]),
-    attack("raw_ipv6", &["socket", "10", "3", "58"]),
-    attack("close_on_exec_and_nonblocking", &["socket", "2", "0x80801"]),
+    socket("tcp", &["socket", "2", "1"]),
+    socket("udp", &["socket", "2", "2"]),
+    socket("tcp_by_number", &["socket", "2", "1", "6"]),
+    socket("multipath_tcp", &["socket", "2", "1", "262"]),
+    socket("sctp", &["socket", "2", "5", "132"]),
+    socket("udp_lite", &["socket", "2", "2", "136"]),
+    socket("ping", &["socket", "2", "2", "1"]),
+    socket("raw_ip", &["socket", "2", "3", "1"]),
+    socket("tcp_over_ipv6", &["socket", "10", "1"]),
+    socket("udp_over_ipv6", &["socket", "10", "2"]),
+    socket("raw_ipv6", &["socket", "10", "3", "58"]),
+    socket("close_on_exec_and_nonblocking", &["socket", "2", "0x80801"]),
     attack("services_on_loopback", &["loopback-services"]),
     attack("no_route_and_no_interface", &["only-loopback"]),
     attack("abstract_sockets_listed", &["unix-listed"]),

@@ -53,6 +53,8 @@ pub(crate) enum Lie {
     IgnoredWallLimit,
     /// Wrong limits are taken for the defaults.
     AcceptsAnyLimit,
+    /// A session is opened without the isolation that it requires.
+    OpensWithLessIsolation,
     /// A session can be opened after the shutdown.
     OpensAfterShutdown,
     /// A cancelled step looks as if it was killed.
@@ -61,7 +63,7 @@ pub(crate) enum Lie {
 
 impl Lie {
     /// Every lie, and the case that is there to catch it.
-    pub(crate) const ALL: [(Self, &'static str); 21] = [
+    pub(crate) const ALL: [(Self, &'static str); 22] = [
         (Self::WrongExitCode, "ends::every_exit_code"),
         (Self::FailureIsAnError, "ends::every_exit_code"),
         (Self::SignalIsAnExitCode, "ends::segmentation_fault"),
@@ -81,6 +83,7 @@ impl Lie {
         (Self::CarriedCpuTime, "time::steps_are_measured_apart"),
         (Self::IgnoredWallLimit, "time::wall_limit_of_300_ms"),
         (Self::AcceptsAnyLimit, "requests::limits_out_of_range"),
+        (Self::OpensWithLessIsolation, "requests::isolation_is_held_or_refused"),
         (Self::OpensAfterShutdown, "requests::shutdown_twice"),
         (Self::CancelledIsKilled, "sessions::cancel"),
     ];
@@ -127,6 +130,7 @@ impl Sandbox for ChaosSandbox {
         match self.lie {
             Lie::IgnoredOutputLimit => spec.limits.output = ByteSize::mib(64),
             Lie::IgnoredWallLimit => spec.limits.wall_time *= 4,
+            Lie::OpensWithLessIsolation => spec.required.clear(),
             Lie::AcceptsAnyLimit if spec.limits.validate().is_err() => spec.limits = Default::default(),
             _ => {}
         }

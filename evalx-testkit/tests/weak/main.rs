@@ -91,6 +91,7 @@ const HOLD: &[&str] = &[
     "requests::limits_out_of_range",
     "requests::impossible_steps",
     "requests::unsupported_is_refused",
+    "requests::isolation_is_held_or_refused",
     "requests::check_is_well",
     "requests::names_itself",
     "requests::shutdown_twice",

@@ -69,7 +69,7 @@ impl Sandbox for WeakSandbox {
         for kind in LimitKind::ALL {
             claims = claims.with_limit(kind, Strength::Whole, "nothing at all");
         }
-        for kind in [Isolation::Processes, Isolation::Files, Isolation::Network, Isolation::Syscalls] {
+        for kind in Isolation::PROMISED {
             claims = claims.with_isolation(kind, Strength::Whole, "nothing at all");
         }
         claims.networks.push(Network::None);

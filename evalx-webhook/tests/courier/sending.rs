@@ -49,11 +49,11 @@ async fn a_delivery_is_a_signed_post() {
     assert_eq!(request.header("host"), Some(receiver.address.to_string().as_str()));
     assert_eq!(request.header("content-type"), Some("application/json"));
     assert_eq!(request.body, BODY.as_bytes());
-    let headers = SignedHeaders {
-        id: request.header("webhook-id").unwrap(),
-        timestamp: request.header("webhook-timestamp").unwrap(),
-        signature: request.header("webhook-signature").unwrap(),
-    };
+    let headers = SignedHeaders::new(
+        request.header("webhook-id").unwrap(),
+        request.header("webhook-timestamp").unwrap(),
+        request.header("webhook-signature").unwrap(),
+    );
     assert_eq!(headers.id, "msg_1");
     for secret in [SECRET, OLD_SECRET] {
         let tolerance = Duration::from_secs(300);

@@ -42,7 +42,8 @@ struct Settings {
     /// What programs run in: native, isolate, docker, several with commas, or auto.
     #[arg(long, env = "EVALX_SANDBOX", value_name = "NAMES")]
     sandbox: Option<String>,
-    /// The control group of the native sandbox: auto, adopt, or the path of a delegated one.
+    /// The control group of the native sandbox: auto, adopt, the path of a delegated one; or
+    /// rlimits-only: none, with memory, processes and CPU time held for each process alone.
     #[arg(long, env = "EVALX_CGROUP", value_name = "GROUP", default_value = "auto")]
     cgroup: String,
     /// Programs that run at once; as many as there are processors.

@@ -132,11 +132,11 @@ impl Follower {
                 ("finished", json!(SubmissionDocument::new(&job)))
             }
             EventKind::Told if event.name == COMPILED => {
-                let Compiled { backend, compile } = serde_json::from_slice(&event.data).ok()?;
+                let Compiled { backend, compile, .. } = serde_json::from_slice(&event.data).ok()?;
                 ("compiled", json!(compile_document(&compile, &backend)))
             }
             EventKind::Told if event.name == TEST => {
-                let Tested { backend, index, result } = serde_json::from_slice(&event.data).ok()?;
+                let Tested { backend, index, result, .. } = serde_json::from_slice(&event.data).ok()?;
                 let mut document = json!(TestDocument::new(&result, &backend));
                 document["index"] = json!(index);
                 ("test", document)

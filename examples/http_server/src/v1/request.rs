@@ -253,7 +253,7 @@ pub(super) fn limits(caps: &Caps, mut limits: Limits, fields: &mut Fields, wrong
 
 fn notify(app: &App, fields: &Fields, url: String, wrong: &mut Wrong) -> Option<Notify> {
     match app.couriers.of(NotifyForm::Webhook).check(&url) {
-        Ok(_) => Some(Notify { url, form: NotifyForm::Webhook }),
+        Ok(_) => Some(Notify::new(url, NotifyForm::Webhook)),
         Err(error) => {
             wrong.note(fields.at("webhook_url"), error.to_string());
             None

@@ -205,7 +205,7 @@ fn wait_of(app: &App, query: Option<&str>) -> Result<Option<Duration>, Problem> 
     let refuse = |detail: String| Problem::fields(vec![FieldError { pointer: "?wait".to_owned(), detail }]);
     let pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
     let Some((_, text)) = pairs.into_iter().find(|(name, _)| *name == "wait") else { return Ok(None) };
-    let wait = parse_time(text).map_err(refuse)?;
+    let wait = parse_time(text).map_err(|error| refuse(error.to_string()))?;
     if wait > app.caps.max_wait {
         return Err(refuse(format!("{text} is too long: at most {:?} is allowed", app.caps.max_wait)));
     }

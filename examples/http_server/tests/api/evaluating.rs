@@ -69,7 +69,7 @@ pub(crate) fn a_webhook_is_told_once_and_signed(server: &Server) {
             (header("webhook-id"), header("webhook-timestamp"), header("webhook-signature"));
         assert_eq!(id, format!("msg_{token}"));
         let now = std::time::SystemTime::now();
-        let headers = SignedHeaders { id, timestamp, signature };
+        let headers = SignedHeaders::new(id, timestamp, signature);
         verify(&secrets, headers, &call.body, now, Duration::from_secs(300)).unwrap();
         let document: serde_json::Value = serde_json::from_slice(&call.body).unwrap();
         assert_eq!((&document["token"], &document["status"]), (&json!(token), &json!("finished")));

@@ -68,9 +68,7 @@ fn with(shared: &Shared, run: fn(&Server)) -> Result<Completion, Failed> {
 
 /// What can't be run here is ignored, or fails where it is required.
 fn missing(what: &str, reason: String) -> Result<Completion, Failed> {
-    let required =
-        std::env::var("EVALX_REQUIRE").is_ok_and(|list| list.split(',').any(|word| word.trim() == what));
-    if required { Err(reason.into()) } else { Ok(Completion::ignored_with(reason)) }
+    if evalx_testkit::required(what) { Err(reason.into()) } else { Ok(Completion::ignored_with(reason)) }
 }
 
 /// A trial that starts its own servers over one Redis.

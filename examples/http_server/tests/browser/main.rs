@@ -65,9 +65,7 @@ fn start() -> Result<Server, String> {
 
 /// What can't be run here is ignored, or fails where it is required.
 fn missing(reason: &str) -> Result<Completion, Failed> {
-    let required =
-        std::env::var("EVALX_REQUIRE").is_ok_and(|list| list.split(',').any(|word| word.trim() == "browser"));
-    if required { Err(reason.into()) } else { Ok(Completion::ignored_with(reason)) }
+    if evalx_testkit::required("browser") { Err(reason.into()) } else { Ok(Completion::ignored_with(reason)) }
 }
 
 fn main() -> ExitCode {

@@ -78,9 +78,7 @@ const JSON: &[(&str, &str)] = &[("Content-Type", "application/json")];
 
 /// What can't be run here is ignored, or fails where it is required.
 fn missing(reason: String) -> Result<Completion, Failed> {
-    let required =
-        std::env::var("EVALX_REQUIRE").is_ok_and(|list| list.split(',').any(|word| word.trim() == "compose"));
-    if required { Err(reason.into()) } else { Ok(Completion::ignored_with(reason)) }
+    if evalx_testkit::required("compose") { Err(reason.into()) } else { Ok(Completion::ignored_with(reason)) }
 }
 
 fn main() -> ExitCode {

@@ -17,9 +17,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 /// What can't be run here is ignored, or fails where it is required.
 fn missing(what: &str, reason: String) -> Result<Completion, Failed> {
-    let required =
-        std::env::var("EVALX_REQUIRE").is_ok_and(|list| list.split(',').any(|word| word.trim() == what));
-    if required { Err(reason.into()) } else { Ok(Completion::ignored_with(reason)) }
+    if evalx_testkit::required(what) { Err(reason.into()) } else { Ok(Completion::ignored_with(reason)) }
 }
 
 /// A trial with a Redis of its own. Its error says why no worker could start.

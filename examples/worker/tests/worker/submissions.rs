@@ -33,7 +33,7 @@ impl Client {
     /// Hands in one whose result is delivered.
     pub(crate) fn submit_with_webhook(&self, source: &str, url: &str) -> JobId {
         let job = Job::new(Submission::new("python", source.to_owned()))
-            .with_notify(Notify { url: url.to_owned(), form: NotifyForm::Webhook });
+            .with_notify(Notify::new(url, NotifyForm::Webhook));
         self.accept(vec![job])[0]
     }
 

@@ -13,11 +13,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use evalx_core::{ErrorKind, OutputStream};
 use evalx_service::{
-    EndReason, Engine, ReportDocument, Said, Seat, SessionEnd, Typist, compile_document, hint_text,
+    EndReason, Engine, Listener, ReportDocument, Said, Seat, SessionEnd, Typist, compile_document, hint_text,
 };
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use tokio::sync::mpsc::Receiver;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::message::{Heard, Spoken};
@@ -184,7 +183,7 @@ impl Mouth {
     }
 
     /// Tells what the program says, to its end.
-    async fn tell(&mut self, mut said: Receiver<Said>, backend: &str) -> Result<(), Stop> {
+    async fn tell(&mut self, mut said: Listener, backend: &str) -> Result<(), Stop> {
         let mut pings = interval(PING);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         pings.tick().await;

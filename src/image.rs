@@ -14,7 +14,8 @@ const VARIABLE: &str = "EVALX_DOCKER_IMAGE";
 /// takes the image that its configuration names.
 ///
 /// ```
-/// use evalx::{Backends, DockerConfig, Image, docker_image};
+/// use evalx::docker::Image;
+/// use evalx::{Backends, DockerConfig, docker_image};
 ///
 /// let config = DockerConfig::new(Image::new(docker_image(), 2)).with_sessions(4);
 /// let backends = Backends::default().with_docker(config);
