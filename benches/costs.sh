@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 seconds=${1:-8}
 for need in perf:linux-perf cc:gcc; do
     command -v "${need%:*}" >/dev/null || {
-        printf 'costs: %s is missing\nto mend: apt-get install %s\n' "${need%:*}" "${need#*:}" >&2
+        printf 'costs: %s is missing\nhelp: apt-get install %s\n' "${need%:*}" "${need#*:}" >&2
         exit 3
     }
 done

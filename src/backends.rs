@@ -256,7 +256,7 @@ impl Backends {
         }
         if KNOWN.contains(&name) {
             let message = format!("the backend `{name}` is not built into this program");
-            return Err(Error::new(ErrorKind::Unsupported, message).with_mend(format!(
+            return Err(Error::new(ErrorKind::Unsupported, message).with_help(format!(
                 "build it with the feature `{name}` of the crate `evalx`, or choose another"
             )));
         }
@@ -296,7 +296,7 @@ pub(crate) fn tell_what_is_accepted(name: &str, sandbox: &DynSandbox) {
 fn none_fit(choice: &Choice, refusals: &[String]) -> Error {
     let why = if refusals.is_empty() { "none is built in".to_owned() } else { refusals.join("; ") };
     Error::new(ErrorKind::Unavailable, format!("no backend of `{choice}` is fit here: {why}"))
-        .with_mend(
+        .with_help(
             "run `evalx doctor` to see what each of them needs; who names one, as in EVALX_SANDBOX=isolate, accepts what it is known not to hold",
         )
 }

@@ -42,11 +42,11 @@ impl Deferred {
                     Ok(sandbox)
                 }
                 Err(error) => {
-                    let mend = error.mend().map(ToOwned::to_owned);
+                    let help = error.help().map(ToOwned::to_owned);
                     let broken =
                         Error::new(ErrorKind::Unavailable, format!("{} can't be started", self.name))
                             .with_source(error);
-                    Err(mend.into_iter().fold(broken, Error::with_mend))
+                    Err(help.into_iter().fold(broken, Error::with_help))
                 }
             },
         }

@@ -34,7 +34,7 @@ impl Machine {
     fn start(&self) -> Result<DynSandbox> {
         self.starts.fetch_add(1, Ordering::SeqCst);
         if self.absent.load(Ordering::SeqCst) {
-            return Err(Error::new(ErrorKind::Unsupported, "it is not here").with_mend("install it"));
+            return Err(Error::new(ErrorKind::Unsupported, "it is not here").with_help("install it"));
         }
         Ok(Arc::new(self.sandbox.clone()))
     }
@@ -92,7 +92,7 @@ async fn one_that_was_named_alone_has_nothing_to_fall_back_on() {
     let (first, second) = (Machine::absent(), Machine::new());
     let backends = backends([("first", &first), ("second", &second)]);
     let error = backends.choose(&Choice::only("first")).await.unwrap_err();
-    assert_eq!((error.kind(), error.mend()), (ErrorKind::Unsupported, Some("install it")));
+    assert_eq!((error.kind(), error.help()), (ErrorKind::Unsupported, Some("install it")));
     assert_eq!(second.starts(), 0);
 }
 
@@ -117,7 +117,7 @@ async fn if_none_is_fit_the_error_says_why_of_each() {
     let error = backends.choose(&Choice::Auto).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains("first: it is not here; docker: it is not here"), "{error}");
-    assert!(error.mend().is_some_and(|mend| mend.contains("evalx doctor")));
+    assert!(error.help().is_some_and(|help| help.contains("evalx doctor")));
     assert!(Backends::none().choose(&Choice::Auto).await.is_err());
 }
 
@@ -139,7 +139,7 @@ async fn none_that_holds_less_than_is_promised_is_taken_unless_it_is_named() {
     let both = backends([("weak", &weak), ("absent", &absent)]);
     let error = both.choose(&Choice::Auto).await.unwrap_err();
     assert!(error.to_string().contains("`syscalls`"), "{error}");
-    assert!(error.mend().is_some_and(|mend| mend.contains("EVALX_SANDBOX")), "{error:?}");
+    assert!(error.help().is_some_and(|help| help.contains("EVALX_SANDBOX")), "{error:?}");
     // Named, it is taken; and is asked of each session whether that is enough.
     let weak = Machine::new();
     weak.sandbox.lack(Isolation::Inodes);

@@ -15,7 +15,7 @@ cd "$(dirname "$0")/.."
 say() { printf 'vm: %s\n' "$*" >&2; }
 give_up() {
     say "$1"
-    say "to mend: $2"
+    say "help: $2"
     exit 3
 }
 

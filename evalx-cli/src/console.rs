@@ -125,7 +125,7 @@ impl Console {
             let mut stderr = io::stderr().lock();
             drop(writeln!(stderr, "{label} {failure}"));
             if let Some(hint) = failure.hint() {
-                drop(writeln!(stderr, "to mend: {hint}"));
+                drop(writeln!(stderr, "help: {hint}"));
             }
         }
         failure.exit_code()

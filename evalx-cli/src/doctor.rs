@@ -264,7 +264,7 @@ fn print(document: &Document, console: &Console) -> Result<(), Failure> {
         if let Some(error) = &backend.error {
             console.line(format_args!("  {}", error.message))?;
             if let Some(hint) = &error.hint {
-                console.line(format_args!("  to mend: {hint}"))?;
+                console.line(format_args!("  help: {hint}"))?;
             }
         }
         if let Some(capabilities) = &backend.capabilities {

@@ -86,8 +86,8 @@ impl Failure {
     /// What can be done about it, if that is known.
     pub(crate) fn hint(&self) -> Option<&str> {
         match self {
-            Self::Sandbox(error) => error.mend(),
-            Self::Queue(error) => error.mend(),
+            Self::Sandbox(error) => error.help(),
+            Self::Queue(error) => error.help(),
             Self::Usage { .. } | Self::Host { .. } | Self::Interrupted => None,
         }
     }

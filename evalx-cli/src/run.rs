@@ -202,7 +202,7 @@ async fn explain_absence(
     match Toolchains::probe(Arc::clone(sandbox), &only).await?.get(&language.id) {
         Some(Toolchain::Absent { reason, install }) => {
             let message = format!("{} can't be run here: {reason}", language.name);
-            Err(Error::new(ErrorKind::Unsupported, message).with_mend(install).into())
+            Err(Error::new(ErrorKind::Unsupported, message).with_help(install).into())
         }
         _ => evaluated,
     }

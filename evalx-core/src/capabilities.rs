@@ -193,9 +193,9 @@ impl Capabilities {
     /// [`ErrorKind::Unsupported`] for what can't be enforced.
     pub fn admit(&self, spec: &SessionSpec) -> Result<()> {
         spec.limits.validate()?;
-        let refuse = |what: fmt::Arguments<'_>, mend: &str| {
+        let refuse = |what: fmt::Arguments<'_>, help: &str| {
             Err(Error::new(ErrorKind::Unsupported, format!("{} can't {what} on this machine", self.backend))
-                .with_mend(mend))
+                .with_help(help))
         };
         if !self.networks.contains(&spec.network) {
             return refuse(format_args!("give the network `{}`", spec.network), "ask for network `none`");
@@ -231,7 +231,7 @@ impl Capabilities {
                 continue;
             }
             let why = self.isolation.get(&kind).map_or("nothing holds it", |held| &held.mechanism);
-            let mend = if required {
+            let help = if required {
                 "choose a backend that holds it: `evalx doctor` shows which do".to_owned()
             } else {
                 format!(
@@ -240,7 +240,7 @@ impl Capabilities {
             };
             let message =
                 format!("{} can't hold the isolation `{kind}` on this machine: {why}", self.backend);
-            return Err(Error::new(ErrorKind::Unsupported, message).with_mend(mend));
+            return Err(Error::new(ErrorKind::Unsupported, message).with_help(help));
         }
         Ok(())
     }
@@ -268,7 +268,7 @@ mod tests {
     fn refusal(capabilities: &Capabilities, spec: &SessionSpec) -> String {
         let error = capabilities.admit(spec).expect_err("it is refused");
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
-        assert!(error.mend().is_some(), "{error}");
+        assert!(error.help().is_some(), "{error}");
         error.to_string()
     }
 

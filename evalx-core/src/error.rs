@@ -57,14 +57,14 @@ pub struct Error(Box<Inner>);
 struct Inner {
     kind: ErrorKind,
     message: String,
-    mend: Option<String>,
+    help: Option<String>,
     source: Option<Source>,
 }
 
 impl Error {
     /// An error of `kind`; `message` says what was attempted and on what.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), mend: None, source: None }))
+        Self(Box::new(Inner { kind, message: message.into(), help: None, source: None }))
     }
 
     /// Adds the cause.
@@ -76,8 +76,8 @@ impl Error {
 
     /// Adds what the operator can do about it: a command, or a setting.
     #[must_use]
-    pub fn with_mend(mut self, mend: impl Into<String>) -> Self {
-        self.0.mend = Some(mend.into());
+    pub fn with_help(mut self, help: impl Into<String>) -> Self {
+        self.0.help = Some(help.into());
         self
     }
 
@@ -89,14 +89,23 @@ impl Error {
 
     /// What the operator can do about it, if that is known.
     #[must_use]
-    pub fn mend(&self) -> Option<&str> {
-        self.0.mend.as_deref()
+    pub fn help(&self) -> Option<&str> {
+        self.0.help.as_deref()
     }
 
     /// Whether the same call may succeed later or elsewhere.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(self.0.kind, ErrorKind::Busy | ErrorKind::Unavailable)
+    }
+
+    /// The [chain](Self::chain), and what the operator can do about it: for a log.
+    #[must_use]
+    pub fn report(&self) -> String {
+        match self.help() {
+            Some(help) => format!("{}; help: {help}", self.chain()),
+            None => self.chain(),
+        }
     }
 
     /// The message and those of all its sources, joined by `: `.
@@ -122,8 +131,8 @@ impl fmt::Display for Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.0.kind, self.chain())?;
-        if let Some(mend) = &self.0.mend {
-            write!(f, " (to mend: {mend})")?;
+        if let Some(help) = &self.0.help {
+            write!(f, " (help: {help})")?;
         }
         Ok(())
     }
@@ -149,7 +158,7 @@ mod tests {
     fn the_source_is_printed_once() {
         let error = Error::new(ErrorKind::Unavailable, "could not make a slot")
             .with_source(std::io::Error::from_raw_os_error(1))
-            .with_mend("run as root");
+            .with_help("run as root");
         assert_eq!(error.to_string(), "could not make a slot");
         assert_eq!(error.chain(), "could not make a slot: Operation not permitted (os error 1)");
         assert!(error.is_retryable());

@@ -236,7 +236,7 @@ impl Evaluator {
         for argv in steps {
             let next = session.run(step(language, argv), &mut io).await.map_err(|error| {
                 let message = format!("could not start the compiler of {}", language.name);
-                Error::new(error.kind(), message).with_mend(language.install_hint()).with_source(error)
+                Error::new(error.kind(), message).with_help(language.install_hint()).with_source(error)
             })?;
             report = Some(match report {
                 Some(before) => together(&before, next),

@@ -317,7 +317,7 @@ async fn an_absent_compiler_is_named_with_its_mend() {
     let evaluator = Evaluator::new(FakeSandbox::new(|_| FakeRun::absent()));
     let error = evaluator.evaluate(Submission::new("haskell", "")).await.unwrap_err();
     assert!(error.to_string().contains("Haskell"), "{error}");
-    assert_eq!(error.mend(), Some("apt-get install ghc"));
+    assert_eq!(error.help(), Some("apt-get install ghc"));
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ fn program() -> Program {
 }
 
 fn unavailable() -> Error {
-    Error::new(ErrorKind::Unavailable, "the daemon is gone").with_mend("start it")
+    Error::new(ErrorKind::Unavailable, "the daemon is gone").with_help("start it")
 }
 
 #[tokio::test]
@@ -143,7 +143,7 @@ async fn if_all_are_broken_the_first_error_is_told_and_all_are_tried_again() {
     first.fail_open(unavailable());
     second.fail_open(Error::new(ErrorKind::Unavailable, "another reason"));
     let error = sandbox.open(SessionSpec::default()).await.unwrap_err();
-    assert_eq!((error.to_string().as_str(), error.mend()), ("the daemon is gone", Some("start it")));
+    assert_eq!((error.to_string().as_str(), error.help()), ("the daemon is gone", Some("start it")));
     sandbox.execute(program(), "").await.unwrap();
     assert_eq!(first.opened_sessions(), 1);
 

@@ -169,7 +169,7 @@ fn failed(path: &SandboxPath, error: Errno) -> Error {
     if matches!(error, Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM) {
         return Error::new(ErrorKind::Unavailable, "a session's files are out of reach")
             .with_source(io::Error::from(error))
-            .with_mend(
+            .with_help(
                 "let this process have more descriptors (RLIMIT_NOFILE, `ulimit -n`, `LimitNOFILE=`)",
             );
     }

@@ -60,7 +60,7 @@ pub struct Error(Box<Inner>);
 struct Inner {
     kind: ErrorKind,
     message: String,
-    mend: Option<String>,
+    help: Option<String>,
     retry_after: Option<Duration>,
     source: Option<Source>,
 }
@@ -68,7 +68,7 @@ struct Inner {
 impl Error {
     /// An error of `kind`; `message` says what was attempted and on what.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), mend: None, retry_after: None, source: None }))
+        Self(Box::new(Inner { kind, message: message.into(), help: None, retry_after: None, source: None }))
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
@@ -84,8 +84,8 @@ impl Error {
 
     /// Adds what the operator can do about it: a command, or a setting.
     #[must_use]
-    pub fn with_mend(mut self, mend: impl Into<String>) -> Self {
-        self.0.mend = Some(mend.into());
+    pub fn with_help(mut self, help: impl Into<String>) -> Self {
+        self.0.help = Some(help.into());
         self
     }
 
@@ -104,8 +104,8 @@ impl Error {
 
     /// What the operator can do about it, if that is known.
     #[must_use]
-    pub fn mend(&self) -> Option<&str> {
-        self.0.mend.as_deref()
+    pub fn help(&self) -> Option<&str> {
+        self.0.help.as_deref()
     }
 
     /// How long to wait before the same call, if that is known.
@@ -118,6 +118,15 @@ impl Error {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(self.0.kind, ErrorKind::Full | ErrorKind::Unavailable)
+    }
+
+    /// The [chain](Self::chain), and what the operator can do about it: for a log.
+    #[must_use]
+    pub fn report(&self) -> String {
+        match self.help() {
+            Some(help) => format!("{}; help: {help}", self.chain()),
+            None => self.chain(),
+        }
     }
 
     /// The message and those of all its sources, joined by `: `.
@@ -143,8 +152,8 @@ impl fmt::Display for Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.0.kind, self.chain())?;
-        if let Some(mend) = &self.0.mend {
-            write!(f, " (to mend: {mend})")?;
+        if let Some(help) = &self.0.help {
+            write!(f, " (help: {help})")?;
         }
         Ok(())
     }

@@ -285,7 +285,7 @@ pub(crate) fn check_size(what: &str, size: usize, config: &QueueConfig) -> Resul
     let most = config.max_payload;
     if size > most {
         return Err(Error::invalid(format!("{what} has {size} bytes; at most {most} are allowed"))
-            .with_mend("put it into a blob, and its id into the job"));
+            .with_help("put it into a blob, and its id into the job"));
     }
     Ok(())
 }

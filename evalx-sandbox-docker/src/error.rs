@@ -37,7 +37,7 @@ impl DockerError {
         }
     }
 
-    fn mend(&self) -> Option<String> {
+    fn help(&self) -> Option<String> {
         match self {
             Self::Endpoint { .. } => Some(
                 "start the engine, let this user talk to its socket (group `docker`), or name another by \
@@ -66,10 +66,10 @@ impl DockerError {
 
 impl From<DockerError> for Error {
     fn from(error: DockerError) -> Self {
-        let (kind, mend) = (error.kind(), error.mend());
+        let (kind, help) = (error.kind(), error.help());
         let error = Self::new(kind, "docker sandbox").with_source(error);
-        match mend {
-            Some(mend) => error.with_mend(mend),
+        match help {
+            Some(help) => error.with_help(help),
             None => error,
         }
     }

@@ -299,7 +299,7 @@ impl Session for ExecSession {
         if !matches!(step.stdio, Stdio::Pipes) {
             let message =
                 "a step by the engine's `exec` has pipes to the host, and no terminal or other step";
-            return Err(Error::new(ErrorKind::Unsupported, message).with_mend("let an agent start steps"));
+            return Err(Error::new(ErrorKind::Unsupported, message).with_help("let an agent start steps"));
         }
         self.settle().await;
         let mut guard = Guard { session: self, over: false };

@@ -194,7 +194,7 @@ async fn absent_image() {
     let error = DockerSandbox::start(config).await.expect_err("it is not there");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.chain().contains("evalx/no-such-image"), "{}", error.chain());
-    assert!(error.mend().is_some_and(|mend| mend.contains("make.sh")), "{:?}", error.mend());
+    assert!(error.help().is_some_and(|help| help.contains("make.sh")), "{:?}", error.help());
 }
 
 /// An engine that is not there is named, with what to do.
@@ -203,7 +203,7 @@ async fn absent_engine() {
     let error = DockerSandbox::start(config).await.expect_err("it is not there");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.is_retryable() && error.chain().contains("/nowhere/docker.sock"), "{}", error.chain());
-    assert!(error.mend().is_some(), "{}", error.chain());
+    assert!(error.help().is_some(), "{}", error.chain());
 }
 
 /// A session is given a spare, and another is made behind.

@@ -50,7 +50,7 @@ impl IsolateError {
         }
     }
 
-    fn mend(&self) -> Option<&'static str> {
+    fn help(&self) -> Option<&'static str> {
         match self {
             Self::Start { .. } | Self::Stranger { .. } => Some(
                 "install isolate (https://github.com/ioi/isolate), or name the program in \
@@ -96,10 +96,10 @@ impl IsolateError {
 
 impl From<IsolateError> for Error {
     fn from(error: IsolateError) -> Self {
-        let (kind, mend) = (error.kind(), error.mend());
+        let (kind, help) = (error.kind(), error.help());
         let error = Self::new(kind, "isolate sandbox").with_source(error);
-        match mend {
-            Some(mend) => error.with_mend(mend),
+        match help {
+            Some(help) => error.with_help(help),
             None => error,
         }
     }

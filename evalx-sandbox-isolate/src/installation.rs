@@ -185,7 +185,7 @@ mod tests {
         let error = evalx_core::Error::from(error);
         assert_eq!(error.kind(), evalx_core::ErrorKind::Unavailable);
         assert!(error.chain().contains("/nowhere/isolate"), "{}", error.chain());
-        assert!(error.mend().is_some_and(|mend| mend.contains("install isolate")));
+        assert!(error.help().is_some_and(|help| help.contains("install isolate")));
     }
 
     #[tokio::test]

@@ -56,7 +56,7 @@ impl Host {
             Stdio::Joined { stdin, stdout } => Ok(Ends { stdin: stdin.into(), stdout: stdout.into() }),
             _ => {
                 return Err(Error::new(ErrorKind::Unsupported, "isolate has no terminal to give")
-                    .with_mend("ask for pipes, or use another backend"));
+                    .with_help("ask for pipes, or use another backend"));
             }
         };
         Ok((host, ends.map_err(IsolateError::Streams)?))

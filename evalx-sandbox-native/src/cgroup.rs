@@ -51,7 +51,7 @@ impl Plan {
     /// Finds what `choice` allows and this machine has.
     pub(crate) fn find(choice: &Cgroup) -> Result<Self> {
         let missing = |why: String| {
-            Error::new(ErrorKind::Unsupported, format!("no usable cgroup: {why}")).with_mend(
+            Error::new(ErrorKind::Unsupported, format!("no usable cgroup: {why}")).with_help(
                 "run as root; or in a delegated cgroup v2 subtree: put `systemd-run --user --scope -p Delegate=yes \
                  env EVALX_CGROUP=adopt` before the command, or name one by EVALX_CGROUP=/sys/fs/cgroup/…",
             )

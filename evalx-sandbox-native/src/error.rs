@@ -37,7 +37,7 @@ pub(crate) enum NativeError {
 }
 
 impl NativeError {
-    fn mend(&self) -> Option<&'static str> {
+    fn help(&self) -> Option<&'static str> {
         let stage = self.stage();
         if stage == Some(Stage::UserNamespace as u64) {
             return Some(
@@ -96,10 +96,10 @@ impl NativeError {
 
 impl From<NativeError> for Error {
     fn from(error: NativeError) -> Self {
-        let mend = error.mend();
+        let help = error.help();
         let error = Self::new(ErrorKind::Unavailable, "native sandbox").with_source(error);
-        match mend {
-            Some(mend) => error.with_mend(mend),
+        match help {
+            Some(help) => error.with_help(help),
             None => error,
         }
     }
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn the_stage_decides_what_mends_and_not_the_words() {
         let refused = |stage: Stage, text: &str| {
-            NativeError::Refused { stage: stage as u64, text: text.to_owned() }.mend().unwrap_or_default()
+            NativeError::Refused { stage: stage as u64, text: text.to_owned() }.help().unwrap_or_default()
         };
         assert!(
             refused(Stage::UserNamespace, "operation not permitted").contains("user.max_user_namespaces")
@@ -136,6 +136,6 @@ mod tests {
         assert!(refused(Stage::Proc, "operation not permitted").contains("systempaths"));
         assert_eq!(refused(Stage::Setup, "/proc of a user namespace"), "");
         let slot = NativeError::Slot { stage: Stage::UserNamespace as u64, text: "no space left".to_owned() };
-        assert!(slot.mend().is_some_and(|mend| mend.contains("user namespaces")));
+        assert!(slot.help().is_some_and(|help| help.contains("user namespaces")));
     }
 }

@@ -1027,7 +1027,7 @@ fn refused(state: &Path) {
     let text = error.chain();
     assert!(text.contains(&state.display().to_string()), "{text}");
     assert!(text.contains("somebody else") || text.contains("others"), "{text}");
-    assert!(error.mend().is_some(), "{error:?}");
+    assert!(error.help().is_some(), "{error:?}");
 }
 
 fn foreign_state() {
@@ -1072,7 +1072,7 @@ fn few_descriptors() {
             enough.get_or_insert(left);
         } else {
             assert!(line.contains("os error 24") || line.contains("EMFILE"), "{left} left: {line}");
-            assert!(line.contains("to mend") && line.contains("RLIMIT_NOFILE"), "{left} left: {line}");
+            assert!(line.contains("help") && line.contains("RLIMIT_NOFILE"), "{left} left: {line}");
             assert!(line.contains("error unavailable"), "{left} left: {line}");
         }
         if let Err(alive) = eventually(AFTERLIFE, || host.is_dead()) {
@@ -1129,9 +1129,9 @@ fn no_cgroup() {
     let error = result.expect_err("there is no cgroup");
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
     assert!(error.chain().contains("cgroup"), "{error:?}");
-    let mend = error.mend().unwrap_or_default();
+    let help = error.help().unwrap_or_default();
     for way in ["root", "Delegate=yes", "EVALX_CGROUP"] {
-        assert!(mend.contains(way), "the mend does not name {way}: {mend}");
+        assert!(help.contains(way), "the help does not name {way}: {help}");
     }
     own(state.path()).gone().unwrap_or_else(|left| panic!("{left}"));
 }

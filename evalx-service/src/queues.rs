@@ -88,7 +88,7 @@ impl Queues {
         if address == "memory" {
             if durability > Durability::None || replicas > 0 {
                 let message = "a queue in memory is gone with its process, and more than that is required";
-                return Err(Error::new(ErrorKind::Unsupported, message).with_mend("name a queue on Redis"));
+                return Err(Error::new(ErrorKind::Unsupported, message).with_help("name a queue on Redis"));
             }
             return Ok(Self {
                 submissions: Arc::new(MemoryQueue::new(config.clone())?),

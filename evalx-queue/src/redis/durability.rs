@@ -30,7 +30,7 @@ impl Settings {
         }
     }
 
-    fn mend(&self) -> &'static str {
+    fn help(&self) -> &'static str {
         if self.evicts {
             "set `maxmemory-policy noeviction`, or the server throws jobs away when it is full"
         } else {
@@ -47,7 +47,7 @@ pub(super) async fn check(link: &Link, config: &RedisConfig) -> Result<Durabilit
         Some(least) if level < least => {
             let server = config.server();
             let message = format!("the server {server} has the durability `{level}`; `{least}` is required");
-            Err(Error::new(ErrorKind::Unsupported, message).with_mend(settings.mend()))
+            Err(Error::new(ErrorKind::Unsupported, message).with_help(settings.help()))
         }
         _ => Ok(level),
     }

@@ -329,7 +329,7 @@ fn is_lost(error: &RedisError) -> bool {
 pub(super) fn unavailable(server: &str, error: RedisError) -> Error {
     let text = error.to_string();
     let has = |word: &str| error.code() == Some(word) || text.contains(word);
-    let (kind, what, mend) = if has("OOM") {
+    let (kind, what, help) = if has("OOM") {
         (ErrorKind::Unavailable, "has no memory left for new jobs", Some("raise its maxmemory"))
     } else if has("MISCONF") {
         (
@@ -353,14 +353,14 @@ pub(super) fn unavailable(server: &str, error: RedisError) -> Error {
             ),
         )
     } else if ["NOPERM", "ACL failure", "can't run this command"].into_iter().any(has) {
-        let mend = "allow the user its keys and `+@scripting +@read +@write +@blocking +time +wait`";
-        (ErrorKind::Unavailable, "does not permit this user to do that", Some(mend))
+        let help = "allow the user its keys and `+@scripting +@read +@write +@blocking +time +wait`";
+        (ErrorKind::Unavailable, "does not permit this user to do that", Some(help))
     } else if has("LAYOUT") {
-        let mend = "empty it by that version, or give the queue of this one another name";
+        let help = "empty it by that version, or give the queue of this one another name";
         (
             ErrorKind::Unsupported,
             "has a queue of this name that another version of evalx has written",
-            Some(mend),
+            Some(help),
         )
     } else if matches!(error.kind(), redis::ErrorKind::Extension | redis::ErrorKind::Server(_))
         && matches!(remedy(&error), Remedy::None)
@@ -370,8 +370,8 @@ pub(super) fn unavailable(server: &str, error: RedisError) -> Error {
         (ErrorKind::Unavailable, "can't be reached, or does not answer", None)
     };
     let error = Error::new(kind, format!("the server {server} {what}")).with_source(error);
-    match mend {
-        Some(mend) => error.with_mend(mend),
+    match help {
+        Some(help) => error.with_help(help),
         None => error,
     }
 }

@@ -249,7 +249,7 @@ fn escaped(text: &str) -> String {
 
 fn wrong<T>(what: &str) -> Result<T> {
     Err(Error::invalid(format!("the address of the sentinels {what}"))
-        .with_mend("write it as redis-sentinel://host1:26379,host2:26379/0?master=name"))
+        .with_help("write it as redis-sentinel://host1:26379,host2:26379/0?master=name"))
 }
 
 /// The host of an address of IPv6, which stands in brackets; any other as it is.
@@ -260,7 +260,7 @@ fn without_brackets(host: &str) -> String {
 fn nonsense(error: RedisError) -> Error {
     Error::invalid("the address of the server makes no sense")
         .with_source(error)
-        .with_mend("write it as redis://host:6379/0")
+        .with_help("write it as redis://host:6379/0")
 }
 
 #[cfg(test)]

@@ -81,7 +81,7 @@ pub(crate) async fn memory(_: Stage) {
             Ok(id) => accepted.push(id),
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
-                assert!(error.mend().unwrap().contains("maxmemory"), "{error:?}");
+                assert!(error.help().unwrap().contains("maxmemory"), "{error:?}");
                 assert_eq!(queue.get(id).await.unwrap(), None, "a refused job is there");
                 break job;
             }
@@ -154,7 +154,7 @@ async fn on_disk(disk: std::path::PathBuf) {
             Ok(id) => accepted.push(id),
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
-                assert!(error.mend().unwrap().contains("disk"), "{error:?}");
+                assert!(error.help().unwrap().contains("disk"), "{error:?}");
                 assert_eq!(queue.get(job.id).await.unwrap(), None);
                 break job;
             }
@@ -181,7 +181,7 @@ pub(crate) async fn replica(_: Stage) {
     let queue = RedisQueue::connect(config).await.unwrap();
     let error = queue.submit(NewJob::new("x")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    assert!(error.mend().unwrap().contains("primary"), "{error:?}");
+    assert!(error.help().unwrap().contains("primary"), "{error:?}");
     // When it becomes the primary, the same queue goes on.
     replica.ask(&["REPLICAOF", "NO", "ONE"]).unwrap();
     queue.submit(NewJob::new("x")).await.unwrap();
@@ -213,7 +213,7 @@ pub(crate) async fn durability(_: Stage) {
             assert_eq!(connected.is_ok(), level >= least, "{level} where {least} is required");
             if let Err(error) = connected {
                 assert_eq!(error.kind(), ErrorKind::Unsupported);
-                assert!(error.to_string().contains(level.as_str()) && error.mend().is_some(), "{error:?}");
+                assert!(error.to_string().contains(level.as_str()) && error.help().is_some(), "{error:?}");
             }
         }
     }

@@ -87,7 +87,7 @@ pub async fn isolation_is_held_or_refused(sandbox: &DynSandbox, probes: &Probes)
             // Whatever an operator has accepted: this session depends on it.
             let error = refused(result, ErrorKind::Unsupported, kind.as_str());
             assert!(error.to_string().contains(kind.as_str()), "{error} does not name {kind}");
-            assert!(error.mend().is_some(), "{error} says nothing of what to do");
+            assert!(error.help().is_some(), "{error} says nothing of what to do");
         }
     }
     let accepted = &capabilities.accepted_weak_isolation;

@@ -128,7 +128,7 @@ pub async fn too_large_a_result_changes_nothing(rig: QueueRig) {
     let error =
         queue.finish(rig.worker(), vec![done(1, &jobs[0]), done(101, &jobs[1])], 0).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidRequest);
-    assert!(error.mend().unwrap().contains("blob"), "{error:?}");
+    assert!(error.help().unwrap().contains("blob"), "{error:?}");
     assert_eq!(state(&queue, jobs[0].id()).await, JobState::Active, "the others of the call neither");
     let forever = Outcome::Retry { error: String::new(), after: Some(Duration::MAX) };
     let retry = vec![Settlement::new(jobs[0].lease, forever)];

@@ -74,7 +74,7 @@ impl Running {
         let exporter = Exporter::install()?;
         let queues = Queues::open(&settings.queue, queues_config(&settings.queueing))
             .await
-            .map_err(|error| error.chain())?;
+            .map_err(|error| error.report())?;
         let service = Service::new(queues.clone());
         let couriers = Couriers::from_settings(
             settings.webhooks.webhook_secret.as_deref(),
@@ -115,11 +115,11 @@ impl Running {
                     .with_cgroup(settings.cgroup.parse()?)
                     .with_languages(languages)
                     .with_sessions(settings.sessions.sessions);
-                let engine = Arc::new(Engine::start(config).await.map_err(|error| error.chain())?);
+                let engine = Arc::new(Engine::start(config).await.map_err(|error| error.report())?);
                 // One more than run at once: it is there when a permit is free.
                 let jobs = 2 * steps.get();
                 let workers = Workers::start(&queues, &engine, couriers, jobs, settings.queueing.drain)
-                    .map_err(|error| error.chain())?;
+                    .map_err(|error| error.report())?;
                 Some((engine, workers))
             }
         };
@@ -153,7 +153,7 @@ impl Running {
             tracing::warn!("connections were cut off");
         }
         if let Some(engine) = engine {
-            engine.shutdown().await.map_err(|error| error.chain())?;
+            engine.shutdown().await.map_err(|error| error.report())?;
         }
         Ok(())
     }

@@ -36,7 +36,8 @@ pub(crate) struct Settings {
     /// What programs run in: native, isolate, docker, several with commas, or auto.
     #[arg(long, env = "EVALX_SANDBOX", value_name = "NAMES")]
     pub(crate) sandbox: Option<String>,
-    /// The control group of the native sandbox: auto, adopt, or the path of a delegated one.
+    /// The control group of the native sandbox: auto, adopt, the path of a delegated one, or
+    /// rlimits-only, which accepts weaker limits.
     #[arg(long, env = "EVALX_CGROUP", value_name = "GROUP", default_value = "auto")]
     pub(crate) cgroup: String,
     /// Where submissions wait: memory, or the URL of a Redis server.

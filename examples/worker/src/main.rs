@@ -114,14 +114,14 @@ async fn run(settings: Settings) -> Result<(), Failure> {
     let queues = QueuesConfig::default()
         .with_durability(settings.queue_durability)
         .with_replicas(settings.queue_replicas);
-    let queues = Queues::open(&settings.queue, queues).await.map_err(|error| error.chain())?;
+    let queues = Queues::open(&settings.queue, queues).await.map_err(|error| error.report())?;
     let health = Health::new(Exporter::install()?, queues.clone());
     let _watched = match settings.metrics_addr {
         Some(address) => Some(health.serve(address).await?),
         None => None,
     };
     let engine = tokio::select! {
-        engine = Engine::start(config) => engine.map_err(|error| error.chain())?,
+        engine = Engine::start(config) => engine.map_err(|error| error.report())?,
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
@@ -136,6 +136,6 @@ async fn run(settings: Settings) -> Result<(), Failure> {
     tracing::info!("shutting down");
     let drained = workers.shutdown().await;
     tracing::info!(finished = drained.finished, handed_back = drained.released, "the worker has ended");
-    engine.shutdown().await.map_err(|error| error.chain())?;
+    engine.shutdown().await.map_err(|error| error.report())?;
     Ok(())
 }
