@@ -1,5 +1,6 @@
 //! [`RedisQueue`]: a queue on a Redis or Valkey server, for any number of processes.
 
+mod claiming;
 mod config;
 mod durability;
 mod link;
@@ -20,8 +21,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use redis::Value;
-use tokio::runtime::Handle;
-use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
@@ -30,9 +29,9 @@ use crate::memory::{MOST_AT_ONCE, MOST_EVENTS, check_blob};
 use crate::time::millis;
 use crate::watch::Watchers;
 use crate::{
-    Admission, Beat, BlobId, Cancellation, Claimed, Control, Durability, Error, ErrorKind, Event, Finished,
-    JobId, JobView, Lease, ListQuery, NewEvent, NewJob, Page, Queue, QueueConfig, Result, Settled,
-    Settlement, Stats, Swept, Timestamp, Watch, WorkerId,
+    Admission, Beat, BlobId, Cancellation, Claimed, Control, Durability, Event, Finished, JobId, JobView,
+    Lease, ListQuery, NewEvent, NewJob, Page, Queue, QueueConfig, Result, Settled, Settlement, Stats, Swept,
+    Timestamp, Watch, WorkerId,
 };
 pub use config::RedisConfig;
 use link::Link;
@@ -41,10 +40,6 @@ use packed::Packed as _;
 use record::Book;
 use reply::Reader;
 use script::Arguments;
-
-/// The most bytes of payloads or results that one script puts in, if they are several:
-/// copying more would hold up all others.
-const MOST_BYTES: usize = 4 << 20;
 
 /// How long an idle claim relies on being woken, before it looks by itself.
 const LOOK: Duration = Duration::from_secs(2);
@@ -149,47 +144,9 @@ impl RedisQueue {
         self.link.call(&script::CONTROL, arguments).await.map(drop)
     }
 
-    /// What scripts that hand out jobs are given first.
-    fn claiming(&self, worker: &WorkerId, most: usize) -> Arguments {
-        let mut arguments = self.link.arguments();
-        arguments
-            .text(worker)
-            .number(most.min(MOST_AT_ONCE) as u64)
-            .connection()
-            .text(&format_args!("{:016x}", fastrand::u64(..)));
-        arguments
-    }
-
-    /// Calls a script that hands out jobs, in a task of its own: if nobody
-    /// waits for the answer any more, the jobs are handed back.
-    async fn call_claiming<T, F>(
-        &self,
-        script: &'static script::Script,
-        arguments: Arguments,
-        read: F,
-    ) -> Result<T>
-    where
-        T: Send + 'static,
-        F: FnOnce(Value, std::time::Instant) -> Result<(T, Vec<Lease>)> + Send + 'static,
-    {
-        let link = Arc::clone(&self.link);
-        let (sender, receiver) = oneshot::channel();
-        tokio::spawn(async move {
-            let sent = std::time::Instant::now();
-            let answer = link.call(script, arguments).await.and_then(|value| read(value, sent));
-            // Whether nobody waits any more, or nobody looks at what was sent: it is dropped.
-            let runtime = Handle::current();
-            let _ = sender.send(answer.map(|(answer, leases)| (answer, Unclaimed { link, leases, runtime })));
-        });
-        let aborted = |_| Error::new(ErrorKind::Internal, "the call of a script was aborted");
-        let (answer, mut unclaimed) = receiver.await.map_err(aborted)??;
-        unclaimed.leases.clear();
-        Ok(answer)
-    }
-
     async fn claim_now(&self, worker: &WorkerId, most: usize) -> Result<(Vec<Claimed>, Option<u64>)> {
-        let arguments = self.claiming(worker, most);
-        self.call_claiming(&script::CLAIM, arguments, |value, sent| {
+        let arguments = claiming::arguments(&self.link, worker, most);
+        claiming::call(&self.link, &script::CLAIM, arguments, |value, sent| {
             let mut answer = Reader::of(value)?;
             let next = u64::try_from(answer.integer()?).ok();
             let claimed = reply::claimed(answer, sent)?;
@@ -202,29 +159,6 @@ impl RedisQueue {
     async fn number(&self, script: &script::Script, arguments: Arguments) -> Result<u64> {
         let value = self.link.call(script, arguments).await?;
         Ok(u64::try_from(reply::integer(&value)?).unwrap_or_default())
-    }
-}
-
-/// Jobs that are handed back unless somebody takes them.
-struct Unclaimed {
-    link: Arc<Link>,
-    leases: Vec<Lease>,
-    /// Whoever drops them may be outside of it.
-    runtime: Handle,
-}
-
-impl Drop for Unclaimed {
-    fn drop(&mut self) {
-        if self.leases.is_empty() {
-            return;
-        }
-        let (link, mut release) = (Arc::clone(&self.link), self.link.arguments());
-        release.leases(&self.leases);
-        self.runtime.spawn(async move {
-            if let Err(error) = link.call(&script::RELEASE, release).await {
-                tracing::warn!("jobs that nobody waits for could not be handed back: {}", error.chain());
-            }
-        });
     }
 }
 
@@ -246,11 +180,7 @@ impl Queue for RedisQueue {
         while jobs.peek().is_some() {
             let mut arguments = self.link.arguments();
             arguments.since();
-            let mut bytes = 0;
-            for _ in 0..MOST_AT_ONCE {
-                let fits = |job: &NewJob| bytes == 0 || bytes + job.payload.len() <= MOST_BYTES;
-                let Some(job) = jobs.next_if(fits) else { break };
-                bytes += job.payload.len();
+            for job in request::next_batch(&mut jobs, |job| job.payload.len()) {
                 request::new_job(&mut arguments, job, config);
             }
             let answers = Reader::of(self.accepting.call(&script::ENQUEUE, arguments).await?)?;
@@ -289,15 +219,9 @@ impl Queue for RedisQueue {
         let mut finished = Finished::default();
         let mut done = done.into_iter().peekable();
         while done.peek().is_some() || finished.settled.is_empty() {
-            let (mut batch, mut bytes) = (Vec::new(), 0);
-            while batch.len() < MOST_AT_ONCE {
-                let fits = |one: &Settlement| bytes == 0 || bytes + one.bytes() <= MOST_BYTES;
-                let Some(one) = done.next_if(fits) else { break };
-                bytes += one.bytes();
-                batch.push(one);
-            }
+            let batch = request::next_batch(&mut done, Settlement::bytes);
             let most = if done.peek().is_none() { claim } else { 0 };
-            let mut arguments = self.claiming(worker, most);
+            let mut arguments = claiming::arguments(&self.link, worker, most);
             let is_empty = batch.is_empty();
             batch.into_iter().for_each(|one| request::settlement(&mut arguments, one));
             let read = |value, sent| {
@@ -307,7 +231,7 @@ impl Queue for RedisQueue {
                 let leases = claimed.iter().map(|job| job.lease).collect();
                 Ok(((claimed, answers), leases))
             };
-            let (claimed, answers) = self.call_claiming(&script::FINISH, arguments, read).await?;
+            let (claimed, answers) = claiming::call(&self.link, &script::FINISH, arguments, read).await?;
             finished.claimed.extend(claimed);
             finished.settled.extend(answers);
             if is_empty {

@@ -1,13 +1,33 @@
 //! From what callers hand over to what scripts are given.
 
+use std::iter::Peekable;
+use std::vec::IntoIter;
+
 use bytes::Bytes;
 
 use super::packed::{Field as _, Packed as _};
 use super::record::{Ending, Job};
 use super::script::Arguments;
+use crate::memory::MOST_AT_ONCE;
 use crate::settle::cut;
 use crate::time::millis;
 use crate::{BlobId, NewEvent, NewJob, Outcome, QueueConfig, Settlement};
+
+/// The most bytes of payloads or results that one script puts in, if they are several:
+/// copying more would hold up all others.
+const MOST_BYTES: usize = 4 << 20;
+
+/// What one script takes of this: not too many, and not too many bytes if it is more than one.
+pub(super) fn next_batch<T>(items: &mut Peekable<IntoIter<T>>, size: impl Fn(&T) -> usize) -> Vec<T> {
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    while batch.len() < MOST_AT_ONCE {
+        let fits = |item: &T| batch.is_empty() || bytes + size(item) <= MOST_BYTES;
+        let Some(item) = items.next_if(fits) else { break };
+        bytes += size(&item);
+        batch.push(item);
+    }
+    batch
+}
 
 /// What is handed to the script of one new job.
 pub(super) fn new_job(arguments: &mut Arguments, new: NewJob, config: &QueueConfig) {

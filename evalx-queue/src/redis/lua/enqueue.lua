@@ -61,7 +61,7 @@ end
 
 local function admit(id, job, fingerprint, payload)
     if known(id) then return has_come_before(jobs[id]) and {'accepted', id, -1} or duplicate(id) end
-    local key = job[KEY] ~= '' and P .. ':i:' .. #job[TENANT] .. ':' .. job[TENANT] .. ':' .. job[KEY]
+    local key = job[KEY] ~= '' and note_of_key(job)
     if key then
         local other, is_another = job_of(key, fingerprint)
         if other then return is_another and {'conflict', other} or duplicate(other) end

@@ -7,6 +7,9 @@ local function unpin(blob)
     call('PEXPIRE', P .. ':b:' .. blob, math.max(1, till - now))
 end
 
+-- Where a job is noted under its idempotency key.
+local function note_of_key(job) return P .. ':i:' .. #job[TENANT] .. ':' .. job[TENANT] .. ':' .. job[KEY] end
+
 -- Forgets ended jobs, with all that is kept of them.
 local function forget(ids)
     load(ids)
@@ -16,7 +19,7 @@ local function forget(ids)
         if job then
             gather('ZREM', P .. ':d:' .. job[STATE], id)
             if job[KEY] ~= '' then
-                local key = P .. ':i:' .. #job[TENANT] .. ':' .. job[TENANT] .. ':' .. job[KEY]
+                local key = note_of_key(job)
                 if string.sub(call('GET', key) or '', 1, #id) == id then call('DEL', key) end
             end
             for blob in string.gmatch(job[BLOBS], '%S+') do unpin(blob) end
