@@ -55,8 +55,8 @@ pub(super) async fn check(link: &Link, config: &RedisConfig) -> Result<Durabilit
 
 async fn read(link: &Link, config: &RedisConfig) -> Result<Settings> {
     // Of a cluster the node is to be asked that has the queue: a command on one of
-    // its keys leads there.
-    ask(link, config, &["EXISTS", &link.key(":book")]).await?;
+    // its keys leads there. It is the first, too: an error is one of the connection.
+    link.command(&command(&["EXISTS", &link.key(":book")])).await?;
     let info = info(link, config, "persistence").await?;
     let mut settings = Settings {
         append_only: info.get("aof_enabled").is_some_and(|enabled| enabled == "1"),

@@ -161,7 +161,11 @@ async fn ask(sentinel: &Client, primary: &str) -> Result<(u64, String, u16), Red
     let mut connection = sentinel.get_multiplexed_async_connection_with_config(&config).await?;
     let mut ask = redis::cmd("SENTINEL");
     ask.arg("MASTER").arg(primary);
-    let mut known: HashMap<String, String> = ask.query_async(&mut connection).await?;
+    let known = ask.query_async(&mut connection).await.map_err(|error| {
+        let is_other = error.to_string().contains("unknown command");
+        if is_other { (redis::ErrorKind::Io, "it is no sentinel that answers there").into() } else { error }
+    });
+    let mut known: HashMap<String, String> = known?;
     let number = |name: &str| known.get(name).and_then(|text| text.parse::<u64>().ok());
     let (epoch, port) = (number("config-epoch"), number("port").and_then(|port| u16::try_from(port).ok()));
     let answer = epoch.zip(known.remove("ip")).zip(port);

@@ -154,6 +154,9 @@ pub(crate) async fn by_sentinel_with_passwords(_: Stage) {
         assert!(error.chain().contains("password"), "{}", error.chain());
     }
     let queue: DynQueue = Arc::new(connect("server%25", "sentinel%25").await.unwrap());
+    let no_sentinel = format!("redis-sentinel://127.0.0.1:{}/?master=judge", replica.port());
+    let error = RedisQueue::connect(RedisConfig::new(no_sentinel)).await.unwrap_err();
+    assert!(error.chain().contains("no sentinel"), "{}", error.chain());
     queue.enqueue(jobs(0..1)).await.unwrap();
     until_it_follows(&replica).await;
     primary.kill();
