@@ -25,7 +25,7 @@
 //! A program that fails is `Ok`: an exit code, a signal and a limit that was
 //! met are outcomes in a report. An [`Error`] means that the sandbox could not
 //! do its job, or that what it was asked makes no sense; it says which, and
-//! often [what would mend it](Error::mend).
+//! often [what helps](Error::help).
 //!
 //! # Example
 //!

@@ -30,7 +30,7 @@ pub trait Sandbox: fmt::Debug + fmt::Display + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Names what is missing, and [the mend](crate::Error::mend).
+    /// Names what is missing, and [what helps](crate::Error::help).
     async fn check(&self) -> Result<()>;
 
     /// Opens a fresh session, waiting for capacity.

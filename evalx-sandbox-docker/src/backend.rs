@@ -62,7 +62,7 @@ impl DockerSandbox {
     ///
     /// `InvalidRequest` for settings out of range, `Unsupported` if there is no
     /// agent, `Unavailable` if the engine can't be reached or can't make a
-    /// container of the image; each names [the mend](evalx_core::Error::mend).
+    /// container of the image; each names [what helps](evalx_core::Error::help).
     ///
     /// # Cancel safety
     ///

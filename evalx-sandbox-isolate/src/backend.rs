@@ -73,7 +73,7 @@ impl IsolateSandbox {
     /// `InvalidRequest` for a configuration out of range, `Unavailable` where
     /// isolate is not there or fails, `Unsupported` where something that was
     /// required can't be had, `Busy` if every box number is in use; each names
-    /// [the mend](Error::mend).
+    /// [what helps](Error::help).
     ///
     /// # Cancel safety
     ///

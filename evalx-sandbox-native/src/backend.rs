@@ -60,7 +60,7 @@ impl NativeSandbox {
     ///
     /// `InvalidRequest` for a number of sessions out of range, `Unsupported`
     /// where there is no usable cgroup, `Unavailable` where the kernel refuses
-    /// namespaces or mounts; each names [the mend](Error::mend).
+    /// namespaces or mounts; each names [what helps](Error::help).
     ///
     /// # Cancel safety
     ///
