@@ -25,7 +25,8 @@ pub(crate) async fn workers_at_random(stage: Stage) {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("begins");
     let url = server.url();
-    let part = Part { role: "worker", url: &url, name: &name, config: &config, number: 60, log: Some(&log) };
+    // Together they take a little longer for what is enqueued in a round than the round lasts.
+    let part = Part { role: "worker", url: &url, name: &name, config: &config, number: 150, log: Some(&log) };
     let mut workers: Vec<_> = (0..3).map(|_| Process::start(&part)).collect();
     let ledger = Ledger::default();
     let mut killed = Vec::new();

@@ -25,7 +25,8 @@ pub(crate) async fn restarts(stage: Stage) {
     let mut workers = [start(&queue), start(&queue)];
     let (mut released, mut slowest) = (0, Duration::ZERO);
     for round in 0..rounds {
-        ledger.enqueue(&queue, jobs(round * 10..round * 10 + 10)).await;
+        // More than they do in the time, so that each is busy when it is shut down.
+        ledger.enqueue(&queue, jobs(round * 16..round * 16 + 16)).await;
         tokio::time::sleep(Duration::from_millis(50)).await;
         let old = std::mem::replace(&mut workers[round % 2], start(&queue));
         let began = Instant::now();
