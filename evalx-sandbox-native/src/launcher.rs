@@ -56,6 +56,8 @@ struct Launcher {
 pub(crate) fn main() -> ! {
     // Ctrl-C at the host's terminal is the host's to handle.
     sys::new_session();
+    // What is made here must be there for all, and programs have the usual one.
+    sys::umask(0o022);
     // A slot takes two of them; programs have a limit of their own.
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = sys::set_limit(libc::RLIMIT_NOFILE, hard, hard);

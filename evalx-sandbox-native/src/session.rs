@@ -17,7 +17,7 @@ use crate::fleet::Taken;
 use crate::report::{Seen, report};
 use crate::stdio::{Ends, Host};
 use crate::store::LARGE;
-use crate::wire::{Answer, Done, FLAG_TERMINAL, Order, Stopped};
+use crate::wire::{Answer, Done, FLAG_TERMINAL, Order, Stage, Stopped};
 use evalx_host::{WorkFolder, blocking};
 
 /// What every session of a sandbox knows.
@@ -40,6 +40,8 @@ pub(crate) struct NativeSession {
     fresh: bool,
     /// A run was dropped, and its answer is still to come.
     dropped_run: bool,
+    /// An order is being sent, or was dropped amid that.
+    half_sent: bool,
     /// What the next step's cell is to mount.
     places: Vec<Place>,
 }
@@ -54,11 +56,24 @@ struct Place {
 
 impl NativeSession {
     pub(crate) fn new(taken: Taken, spec: SessionSpec, common: Arc<Common>, folder: WorkFolder) -> Self {
-        Self { taken, spec, common, folder, fresh: true, dropped_run: false, places: Vec::new() }
+        Self {
+            taken,
+            spec,
+            common,
+            folder,
+            fresh: true,
+            dropped_run: false,
+            half_sent: false,
+            places: Vec::new(),
+        }
     }
 
     /// Awaits the end of a run whose future was dropped.
     async fn settle(&mut self) -> Result<(), NativeError> {
+        if std::mem::take(&mut self.half_sent) {
+            // Nobody has the rest of the order: the cell would wait for it for ever.
+            self.lose_slot().await;
+        }
         if self.dropped_run {
             let slot = self.taken.slot()?;
             slot.abandon();
@@ -145,9 +160,20 @@ impl NativeSession {
             slot.again()?;
         }
         let stdio: Vec<BorrowedFd<'_>> = ends.iter().map(OwnedFd::as_fd).collect();
+        self.half_sent = true;
+        slot.order(message, &stdio).await?;
+        self.half_sent = false;
         // From here on an answer comes, whether somebody waits or not.
         self.dropped_run = true;
-        slot.order(message, &stdio).await
+        Ok(())
+    }
+
+    /// Gives up the slot, and waits until its processes are dead.
+    async fn lose_slot(&mut self) {
+        let Ok(index) = self.taken.slot().map(|slot| slot.index) else { return };
+        self.taken.discard();
+        self.dropped_run = false;
+        self.taken.fleet().death(index).await;
     }
 
     /// A slot whose zygote ended: on cgroup v1 the kernel may have chosen it
@@ -230,7 +256,12 @@ impl Session for NativeSession {
         self.dropped_run = false;
         match answer {
             Answer::Done(done) => Ok(report(&done, &self.spec.limits, Seen::from(host.summary()))),
-            Answer::Failed { stage, errno, .. } => Err(not_started(&step.program, stage, errno)),
+            Answer::Failed { stage, errno, .. } => {
+                if Stage::may_leave_the_order_unread(stage) {
+                    self.lose_slot().await;
+                }
+                Err(not_started(&step.program, stage, errno))
+            }
             Answer::Ready { .. } => Err(NativeError::SlotDied.into()),
         }
     }

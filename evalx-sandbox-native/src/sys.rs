@@ -18,4 +18,4 @@ pub(crate) use arena::Arena;
 pub(crate) use calls::*;
 pub(crate) use clone::{CloneFlags, Stack, fork_into, spawn_sharing_memory};
 pub(crate) use entry::{arm, keep_entry};
-pub(crate) use messages::{MAX_FDS, receive, send};
+pub(crate) use messages::{MAX_FDS, drain, receive, send};

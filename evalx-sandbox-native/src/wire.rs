@@ -168,6 +168,13 @@ pub(crate) enum Stage {
 }
 
 impl Stage {
+    /// Whether a step that failed there may have left its order in the socket,
+    /// where the next cell would read it.
+    pub(crate) fn may_leave_the_order_unread(word: u64) -> bool {
+        use Stage::{Cgroup, Mounts, Namespaces, Network, Proc, Receive};
+        [Mounts, Proc, Namespaces, Receive, Network, Cgroup].into_iter().any(|stage| stage as u64 == word)
+    }
+
     pub(crate) const fn describe(word: u64) -> &'static str {
         match word {
             1 => "could not mount the work folder",

@@ -256,6 +256,9 @@ impl Zygote {
     /// Ends what there is of the session, and makes a cell for the next.
     fn reset(&mut self, generation: u64, shape: Shape) {
         self.end_cell();
+        // An order of that session, if its cell died before it read it: the next cell
+        // would run it. The next session's comes only when its cell is ready.
+        sys::drain(self.cell.command);
         for place in [&self.cell.store, &self.cell.work_folder, &self.cell.mounts, &self.cell.rules] {
             Cell::close(place);
         }

@@ -31,6 +31,11 @@ static long try_io_uring(void) {
     return syscall(425 /* io_uring_setup */, 4, parameters);
 }
 
+static long try_aio(void) {
+    unsigned long context = 0;
+    return syscall(SYS_io_setup, 1, &context);
+}
+
 static long try_add_key(void) { return syscall(SYS_add_key, "user", "evalx", "x", 1, -3 /* session */); }
 static long try_keyctl(void) { return syscall(SYS_keyctl, 0 /* get id */, -3, 1, 0, 0); }
 static long try_join_keyring(void) { return syscall(SYS_keyctl, 1 /* join session */, "evalx", 0, 0, 0); }
@@ -122,7 +127,7 @@ static const struct {
     const char *name;
     long (*try)(void);
 } calls[] = {
-    {"bpf", try_bpf}, {"perf_event_open", try_perf}, {"io_uring_setup", try_io_uring},
+    {"bpf", try_bpf}, {"perf_event_open", try_perf}, {"io_uring_setup", try_io_uring}, {"io_setup", try_aio},
     {"add_key", try_add_key}, {"keyctl", try_keyctl}, {"keyctl_join", try_join_keyring},
     {"keyctl_user", try_user_keyring}, {"request_key", try_request_key}, {"userfaultfd", try_userfaultfd},
     {"kexec_load", try_kexec_load}, {"kexec_file_load", try_kexec_file}, {"init_module", try_init_module},

@@ -35,6 +35,15 @@ pub(crate) fn receive(socket: RawFd, buffer: &mut [u8], fds: &mut [RawFd; MAX_FD
     Ok(length)
 }
 
+/// Throws away what waits in a socket, with the descriptors that come with it.
+pub(crate) fn drain(socket: RawFd) {
+    let mut buffer = [0u8; 4096];
+    // Without room for them, the kernel closes the descriptors.
+    while let Ok(1..) | Err(Errno::EINTR) =
+        call!(libc::SYS_recvfrom, socket, buffer.as_mut_ptr(), buffer.len(), libc::MSG_DONTWAIT, 0, 0)
+    {}
+}
+
 /// Sends bytes, and a descriptor with them if `descriptor` is not negative.
 pub(crate) fn send(socket: RawFd, bytes: &[u8], descriptor: RawFd) -> Result<()> {
     let part = [bytes.as_ptr() as usize, bytes.len()];

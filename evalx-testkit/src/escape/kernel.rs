@@ -34,9 +34,9 @@ macro_rules! table {
 }
 
 /// The table.
-pub(crate) const ATTACKS: &[Attack] = table!(38
+pub(crate) const ATTACKS: &[Attack] = table!(39
     calls: calls!(
-        "bpf" "perf_event_open" "io_uring_setup" "add_key" "keyctl" "keyctl_join" "keyctl_user" "request_key"
+        "bpf" "perf_event_open" "io_uring_setup" "io_setup" "add_key" "keyctl" "keyctl_join" "keyctl_user" "request_key"
         "userfaultfd" "kexec_load" "kexec_file_load" "init_module" "finit_module" "delete_module" "reboot"
         "acct" "quotactl" "swapon" "swapoff" "nfsservctl" "sethostname" "setdomainname" "vhangup" "syslog"
         "fanotify_init" "ptrace_attach_init" "ptrace_seize_init" "kcmp_init" "migrate_pages_init"
