@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
     /// redis-sentinel://[user:password@]host[,host][/database]?master=name.
     #[arg(long, value_name = "URL", env = "EVALX_QUEUE", hide_env_values = true)]
     redis: String,
-    /// The name of the queue.
+    /// The name of the queue; of `http_server` and `worker`: evalx, and evalx-deliveries.
     #[arg(long, default_value = "default")]
     name: String,
     /// Print the answer as JSON.

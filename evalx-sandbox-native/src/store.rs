@@ -60,7 +60,11 @@ impl Store {
         }
         kept.serial += 1;
         let name = kept.serial.to_string();
-        self.write(&name, artifact, file)?;
+        if let Err(error) = self.write(&name, artifact, file) {
+            // Part of it may be there, and nobody would forget it.
+            let _ = unlinkat(&self.folder, name.as_str(), UnlinkatFlags::NoRemoveDir);
+            return Err(error);
+        }
         let entry = kept
             .artifacts
             .entry(artifact.id())

@@ -30,6 +30,11 @@ async fn drop_run(session: &mut dyn Session, step: Step, wait: Duration) {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "why a test shows nothing is for who runs it")]
+fn ignored(why: &evalx_core::Error) {
+    println!("ignored: {why:?}");
+}
+
 /// One slot, so that each session has that of the one before; nothing where
 /// there can be no sandbox.
 async fn sandbox() -> Option<NativeSandbox> {
@@ -37,7 +42,7 @@ async fn sandbox() -> Option<NativeSandbox> {
     match NativeSandbox::start(config).await {
         Ok(sandbox) => Some(sandbox),
         Err(error) if error.kind() == ErrorKind::Unsupported => {
-            println!("ignored: {error:?}");
+            ignored(&error);
             None
         }
         Err(error) => panic!("{error:?}"),

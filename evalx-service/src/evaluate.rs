@@ -70,7 +70,9 @@ impl EvaluationHandler {
         if let Some(notify) = job.notify.as_ref().filter(|_| worker_may_be_its_last) {
             // If this worker dies too, nobody runs the job again who could tell.
             let patience = claimed.max_run + config.lease + config.grace;
-            if let Err(error) = self.notices.announce_later(claimed.id(), notify, patience).await {
+            if let Err(error) =
+                self.notices.announce_later(claimed.id(), &claimed.tenant, notify, patience).await
+            {
                 return Outcome::retry(error.chain());
             }
         }
@@ -82,7 +84,7 @@ impl EvaluationHandler {
         // Announced before the result is there, so that a death in between
         // loses nothing: the delivery waits for the result.
         if let Some(notify) = job.notify.as_ref().filter(|_| ends)
-            && let Err(error) = self.notices.announce(claimed.id(), notify).await
+            && let Err(error) = self.notices.announce(claimed.id(), &claimed.tenant, notify).await
         {
             return Outcome::retry(error.chain());
         }
@@ -112,18 +114,19 @@ impl EvaluationHandler {
     }
 
     async fn evaluate(&self, job: &Job, context: &JobContext) -> Result<Evaluation, Error> {
-        let first = self.stream(job.submission.clone(), context).await?;
-        let mut runs = vec![first];
+        let held = |mut run: Evaluation| {
+            if let Some(cpu_time) = job.cpu_time {
+                hold(&mut run, cpu_time);
+            }
+            run
+        };
+        let mut runs = vec![held(self.stream(job.submission.clone(), context).await?)];
         while runs.len() < job.runs as usize
             && runs.last().is_some_and(|run| run.verdict == Verdict::Accepted)
         {
-            runs.push(self.evaluator.evaluate(job.submission.clone()).await?);
+            runs.push(held(self.evaluator.evaluate(job.submission.clone()).await?));
         }
-        let mut evaluation = average(runs)?;
-        if let Some(cpu_time) = job.cpu_time {
-            hold(&mut evaluation, cpu_time);
-        }
-        Ok(evaluation)
+        average(runs)
     }
 
     async fn stream(&self, submission: Submission, context: &JobContext) -> Result<Evaluation, Error> {
@@ -181,6 +184,7 @@ impl Handler for EvaluationHandler {
 /// Says of programs that used more than `cpu_time` that they were too slow:
 /// they were allowed to end so that it is known how slow.
 fn hold(evaluation: &mut Evaluation, cpu_time: Duration) {
+    let mut is_any_late = false;
     for test in &mut evaluation.tests {
         let Some(report) = test.report.as_mut().filter(|report| report.cpu_time > cpu_time) else { continue };
         let (limit, measured) = (Amount::Time(cpu_time), Amount::Time(report.cpu_time));
@@ -188,6 +192,11 @@ fn hold(evaluation: &mut Evaluation, cpu_time: Duration) {
         report.outcome = evalx_core::Outcome::CpuTimeLimit;
         test.verdict = Verdict::TimeLimitExceeded;
         test.message = Some(format!("the program {}", report.outcome));
+        is_any_late = true;
+    }
+    // What was not run, since it did not compile, is not late either.
+    if !is_any_late {
+        return;
     }
     if let Some(failed) = evaluation.tests.iter().find(|test| test.verdict != Verdict::Accepted) {
         evaluation.verdict = failed.verdict;

@@ -49,14 +49,14 @@ impl Notices {
         Self { deliveries }
     }
 
-    /// Has the result of a submission delivered as soon as it is there.
-    /// Announcing it again changes nothing.
+    /// Has the result of a submission delivered as soon as it is there, in its
+    /// tenant's turn. Announcing it again changes nothing.
     ///
     /// # Errors
     ///
     /// Those of [`Queue::enqueue`](evalx_queue::Queue::enqueue).
-    pub async fn announce(&self, submission: JobId, notify: &Notify) -> Result<()> {
-        self.enqueue(submission, notify, Urgency::Now, Duration::ZERO).await
+    pub async fn announce(&self, submission: JobId, tenant: &str, notify: &Notify) -> Result<()> {
+        self.enqueue(submission, tenant, notify, Urgency::Now, Duration::ZERO).await
     }
 
     /// Has the result of a submission delivered after `patience`, unless it is
@@ -65,13 +65,20 @@ impl Notices {
     /// # Errors
     ///
     /// Those of [`Queue::enqueue`](evalx_queue::Queue::enqueue).
-    pub async fn announce_later(&self, submission: JobId, notify: &Notify, patience: Duration) -> Result<()> {
-        self.enqueue(submission, notify, Urgency::Late, patience).await
+    pub async fn announce_later(
+        &self,
+        submission: JobId,
+        tenant: &str,
+        notify: &Notify,
+        patience: Duration,
+    ) -> Result<()> {
+        self.enqueue(submission, tenant, notify, Urgency::Late, patience).await
     }
 
     async fn enqueue(
         &self,
         submission: JobId,
+        tenant: &str,
         notify: &Notify,
         urgency: Urgency,
         delay: Duration,
@@ -79,6 +86,7 @@ impl Notices {
         let notice = Notice { submission, notify: notify.clone(), urgency };
         let mut job = NewJob::json(&notice)?
             .with_id(delivery_of(submission, urgency))
+            .with_tenant(tenant)
             .with_language("delivery")
             .with_max_attempts(MOST_ATTEMPTS)
             .with_delay(delay);
@@ -94,4 +102,29 @@ pub(crate) fn delivery_of(submission: JobId, urgency: Urgency) -> JobId {
         Urgency::Late => 0x6c61_7465,
     };
     JobId::from_u128(submission.as_u128() ^ mark)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use evalx_queue::{JobId, Queue as _, WorkerId};
+
+    use super::*;
+    use crate::{Durability, NotifyForm, QueueConfig, Queues, QueuesConfig};
+
+    #[tokio::test]
+    async fn a_delivery_is_its_tenant_s_and_no_limit_of_submissions_is_its_own() {
+        let few = QueueConfig::default().with_max_depth(1).with_tenant_depth(Some(1));
+        let queues = Queues::open("memory", QueuesConfig::default().with_queue(few)).await.unwrap();
+        assert_eq!(queues.deliveries.durability(), Durability::None);
+        let notices = Notices::new(Arc::clone(&queues.deliveries));
+        let notify = Notify::new("https://school.example/", NotifyForm::Webhook);
+        for tenant in ["ann", "bob", "bob"] {
+            notices.announce(JobId::new(), tenant, &notify).await.unwrap();
+        }
+        let claimed = queues.deliveries.claim(&WorkerId::unique(), 3, Duration::ZERO).await.unwrap();
+        let tenants: Vec<_> = claimed.iter().map(|job| job.tenant.as_str()).collect();
+        assert_eq!(tenants, ["ann", "bob", "bob"]);
+    }
 }

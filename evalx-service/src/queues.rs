@@ -51,6 +51,9 @@ impl QueuesConfig {
     }
 }
 
+/// The most deliveries that wait, which are small.
+const MOST_DELIVERIES: u64 = 1_000_000;
+
 /// The queues that servers and workers share.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -85,14 +88,17 @@ impl Queues {
     pub async fn open(address: &str, config: QueuesConfig) -> Result<Self> {
         let QueuesConfig { queue, durability, replicas } = config;
         let config = queue.with_max_payload(MAX_PAYLOAD).with_max_event_bytes(MAX_PAYLOAD as u64);
+        // Receivers that don't answer hold up deliveries, and these no submissions: a
+        // result whose delivery is refused is lost.
+        let deliveries = config.clone().with_tenant_depth(None).with_max_depth(MOST_DELIVERIES);
         if address == "memory" {
             if durability > Durability::None || replicas > 0 {
                 let message = "a queue in memory is gone with its process, and more than that is required";
                 return Err(Error::new(ErrorKind::Unsupported, message).with_help("name a queue on Redis"));
             }
             return Ok(Self {
-                submissions: Arc::new(MemoryQueue::new(config.clone())?),
-                deliveries: Arc::new(MemoryQueue::new(config)?),
+                submissions: Arc::new(MemoryQueue::new(config)?),
+                deliveries: Arc::new(MemoryQueue::new(deliveries)?),
             });
         }
         #[cfg(feature = "redis")]
@@ -102,17 +108,17 @@ impl Queues {
         {
             use evalx_queue::{RedisConfig, RedisQueue};
 
-            let open = async |name: &str| -> Result<DynQueue> {
+            let open = async |name: &str, config: QueueConfig| -> Result<DynQueue> {
                 let redis = RedisConfig::new(address)
                     .with_name(name)
-                    .with_queue(config.clone())
+                    .with_queue(config)
                     .with_require_durability(durability)
                     .with_replicas(replicas);
                 Ok(Arc::new(RedisQueue::connect(redis).await?) as DynQueue)
             };
             return Ok(Self {
-                submissions: open("evalx").await?,
-                deliveries: open("evalx-deliveries").await?,
+                submissions: open("evalx", config).await?,
+                deliveries: open("evalx-deliveries", deliveries).await?,
             });
         }
         // The address may hold a password: only its scheme is told.

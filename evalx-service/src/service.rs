@@ -190,7 +190,7 @@ impl Service {
         if matches!(cancellation, Cancellation::Done | Cancellation::Requested) {
             // Its worker won't announce it: its handler is dropped, or never begins.
             if let Some(notify) = self.job_of(id).await?.and_then(|job| job.notify) {
-                self.notices.announce(id, &notify).await?;
+                self.notices.announce(id, tenant, &notify).await?;
             }
         }
         Ok(cancellation)

@@ -11,7 +11,7 @@ use flate2::read::DeflateDecoder;
 
 /// The largest file, and all of them together.
 const MOST_OF_ONE: u64 = 10_240 * 1024;
-const MOST_OF_ALL: u64 = 64 << 20;
+const MOST_OF_ALL: u64 = 24 << 20;
 /// The most files.
 const MOST_FILES: usize = 1000;
 
@@ -32,7 +32,8 @@ pub(super) fn unpack(archive: &[u8]) -> Result<Vec<SourceFile>, &'static str> {
         return Err("has too many files (maximum is 1000)");
     }
     let mut files = Vec::new();
-    let mut room = MOST_OF_ALL;
+    // Entries that share their data would make much of little.
+    let (mut room, mut data) = (MOST_OF_ALL, archive.len());
     for _ in 0..count {
         if part(archive, at, 4)? != ENTRY {
             return Err("is a broken zip archive");
@@ -43,6 +44,8 @@ pub(super) fn unpack(archive: &[u8]) -> Result<Vec<SourceFile>, &'static str> {
         let name = str::from_utf8(name).map_err(|_| "has a file whose name is not UTF-8")?;
         if !name.ends_with('/') {
             let path = SandboxPath::new(name).map_err(|_| "has a file outside of its folder")?;
+            let packed = long(archive, at + 20)? as usize;
+            data = data.checked_sub(packed).ok_or("is a broken zip archive")?;
             let contents = contents(archive, at, room.min(MOST_OF_ONE))?;
             room -= contents.len() as u64;
             files.push(SourceFile::new(path, contents));

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use bytes::Bytes;
-use evalx_queue::{Admission, JobId, JobState, JobView, ListQuery};
+use evalx_queue::{Admission, ErrorKind, JobId, JobState, JobView, ListQuery};
 use evalx_service::judge0::{DEFAULT_FIELDS, Encoding, FIELDS, NotUtf8, fields, status, status_id};
 use serde_json::{Map, Value, json};
 
@@ -24,6 +24,9 @@ const DEEPEST_PAGE: u64 = 10_000;
 
 const NOT_UTF8: &str = "some attributes for this submission cannot be converted to UTF-8, use base64_encoded=true query parameter";
 const NONE_UTF8: &str = "some attributes for one or more submissions cannot be converted to UTF-8, use base64_encoded=true query parameter";
+
+/// How many names that are none are told at most.
+const MOST_INVALID: usize = 20;
 
 /// What is asked for, and how it is written.
 struct View {
@@ -42,9 +45,14 @@ impl View {
         let mut invalid = Vec::new();
         for name in text.split(',').map(str::trim) {
             match FIELDS.iter().find(|known| **known == name) {
+                // Each is shown once, however often it is asked for.
+                Some(known) if wanted.contains(known) => {}
                 Some(known) => wanted.push(*known),
-                None if name == "*" => wanted.extend(FIELDS),
+                None if name == "*" => wanted = FIELDS.to_vec(),
                 None => invalid.push(name.chars().take(64).collect::<String>()),
+            }
+            if invalid.len() >= MOST_INVALID {
+                break;
             }
         }
         if invalid.is_empty() {
@@ -113,18 +121,27 @@ pub(super) async fn create_batch(
     let orders = read.iter().filter_map(|order| order.as_ref().ok().cloned()).collect();
     let mut admissions = app.service.accept(orders).await?.into_iter();
     let mut answers = Vec::with_capacity(read.len());
-    let mut any = false;
+    let (mut any, mut full) = (false, None);
     for order in read {
         answers.push(match order {
             Err(messages) => Value::Object(messages),
             Ok(_) => match admissions.next().map(Admission::into_id) {
-                Some(id) => {
+                Some(Ok(id)) => {
                     any = true;
-                    json!({ "token": id? })
+                    json!({ "token": id })
                 }
+                // The others were accepted, and their tokens must be told.
+                Some(Err(error)) if error.kind() == ErrorKind::Full => {
+                    full.get_or_insert(error);
+                    json!({ "error": "queue is full" })
+                }
+                Some(Err(error)) => return Err(error.into()),
                 None => return Err(Refusal::Broken(StatusCode::INTERNAL_SERVER_ERROR)),
             },
         });
+    }
+    if let Some(error) = full.filter(|_| !any) {
+        return Err(error.into());
     }
     let status = if any { StatusCode::CREATED } else { StatusCode::UNPROCESSABLE_ENTITY };
     Ok((status, Json(answers)).into_response())

@@ -159,6 +159,21 @@ pub(crate) fn what_is_too_much_is_refused_with_a_time() {
     assert_eq!(refused.json()["queue_length"], 2);
     let judge0 = server.post("/submissions", &json!({ "language_id": 71, "source_code": "x" })).expect(503);
     assert_eq!(judge0.json(), json!({ "error": "queue is full" }));
+    let one = json!({ "language_id": 71, "source_code": "x" });
+    let several = json!({ "submissions": [one, one, one] });
+    server.post("/submissions/batch", &several).expect(503);
+    server.delete(&format!("/v1/submissions/{}", answers[2]["token"].as_str().unwrap())).expect(200);
+    // Who was accepted is told so, though the others were not.
+    let batch = server.post("/submissions/batch", &several).expect(201).json();
+    assert!(batch[0]["token"].is_string(), "{batch}");
+    let full = json!({ "error": "queue is full" });
+    assert_eq!((&batch[1], &batch[2]), (&full, &full));
+    // However often a field is asked for, it is asked for once.
+    let asked =
+        json!({ "language_id": 71, "source_code": "x", "fields": format!("{}*", "*,".repeat(200_000)) });
+    server.post("/submissions?wait=true", &asked).expect(503);
+    let nonsense = json!({ "language_id": 71, "source_code": "x", "fields": "y,".repeat(200_000) });
+    assert!(server.post("/submissions", &nonsense).expect(400).json().to_string().len() < 1_000);
     // What was cancelled makes room.
     server.delete(&format!("/v1/submissions/{}", answers[0]["token"].as_str().unwrap())).expect(200);
     server.post("/v1/submissions", &body).expect(202);
