@@ -1,4 +1,4 @@
-//! Connections: how many there may be, and how long one may say nothing.
+//! Connections: how many there may be, and how long one may say or read nothing.
 //!
 //! ```text
 //! serve ─► a place is free ─► accept ─┬─► connection ─► requests ─► its place is free
@@ -37,6 +37,9 @@ const HEAD: Duration = Duration::from_secs(10);
 
 /// How long the body of a request may take as a whole.
 const BODY: Duration = Duration::from_secs(120);
+
+/// How long an answer may wait for a client that reads none of it.
+const UNREAD: Duration = Duration::from_secs(60);
 
 /// How long to wait for a descriptor if there is none for a new connection.
 const SHORTAGE: Duration = Duration::from_millis(500);
@@ -82,7 +85,7 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Connected {
     let place = Arc::clone(places).acquire_owned().await.ok();
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return Connected { stream, _place: place },
+            Ok((stream, _)) => return Connected { stream, unread: None, _place: place },
             Err(error) if is_of_the_client(&error) => {}
             // Most likely there is no descriptor left; one will be.
             Err(error) => {
@@ -125,7 +128,26 @@ async fn connection(connected: Connected, router: Router, ending: CancellationTo
 #[derive(Debug)]
 struct Connected {
     stream: TcpStream,
+    /// Ends when what is written has waited for too long to be read.
+    unread: Option<Pin<Box<Sleep>>>,
     _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Connected {
+    /// What came of writing; an error if nothing was read for too long.
+    fn in_time(
+        &mut self,
+        wrote: Poll<io::Result<usize>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if wrote.is_ready() {
+            self.unread = None;
+            return wrote;
+        }
+        let unread = self.unread.get_or_insert_with(|| Box::pin(tokio::time::sleep(UNREAD)));
+        ready!(unread.as_mut().poll(context));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
 }
 
 impl AsyncRead for Connected {
@@ -144,7 +166,8 @@ impl AsyncWrite for Connected {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let wrote = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.in_time(wrote, context)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -160,7 +183,8 @@ impl AsyncWrite for Connected {
         context: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
+        let wrote = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        self.in_time(wrote, context)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -210,6 +234,7 @@ impl HttpBody for Timed {
 #[cfg(test)]
 mod tests {
     use futures_util::{StreamExt, stream};
+    use tokio::io::AsyncWriteExt;
 
     use super::*;
 
@@ -237,6 +262,19 @@ mod tests {
         let request = in_time(Request::new(Body::from("all of it"))).await;
         let bytes = axum::body::to_bytes(request.into_body(), 100).await.unwrap();
         assert_eq!(bytes, "all of it");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_read_is_left() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut connected = accept(&listener, &Arc::new(Semaphore::new(1))).await;
+        let error = loop {
+            if let Err(error) = connected.write_all(&[0; 1 << 16]).await {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
     #[test]
