@@ -26,6 +26,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::access::Access;
 use crate::app::{App, EngineSlot, Shared, router};
+use crate::connections;
 use crate::judge0;
 use crate::settings::{Queueing, Sessions, Settings};
 
@@ -48,7 +49,7 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
     };
     tokio::select! {
         () = stop => tracing::info!("shutting down"),
-        ended = &mut running.serving => ended??,
+        ended = &mut running.serving => ended?,
     }
     running.end().await
 }
@@ -59,7 +60,7 @@ struct Running {
     seats: Seats,
     /// Cancelled when connections are to end.
     connections: CancellationToken,
-    serving: AbortOnDropHandle<io::Result<()>>,
+    serving: AbortOnDropHandle<()>,
     _upkeep: AbortOnDropHandle<()>,
     /// Absent where other processes evaluate.
     evaluation: Option<(Arc<Engine>, Workers)>,
@@ -84,6 +85,7 @@ impl Running {
         let languages = languages(&settings)?;
         let seats = seats(&settings.sessions);
         let steps = settings.workers.map_or_else(processors, NonZeroUsize::new);
+        let most = connections::most();
         let listener = TcpListener::bind(settings.addr).await?;
         announce(&listener)?;
 
@@ -102,9 +104,8 @@ impl Running {
             caps: settings.caps,
         });
         let connections = CancellationToken::new();
-        let serving = axum::serve(listener, router(app.clone()))
-            .with_graceful_shutdown(connections.clone().cancelled_owned());
-        let serving = AbortOnDropHandle::new(tokio::spawn(serving.into_future()));
+        let serving = connections::serve(listener, router(app.clone()), most, connections.clone());
+        let serving = AbortOnDropHandle::new(tokio::spawn(serving));
         let upkeep = AbortOnDropHandle::new(tokio::spawn(async move { exporter.keep_up().await }));
 
         let evaluation = match steps {
@@ -150,6 +151,7 @@ impl Running {
         }
         self.connections.cancel();
         if tokio::time::timeout(LAST_WORDS, &mut self.serving).await.is_err() {
+            self.serving.abort();
             tracing::warn!("connections were cut off");
         }
         if let Some(engine) = engine {

@@ -5,6 +5,7 @@
 
 mod access;
 mod app;
+mod connections;
 mod docs;
 mod health;
 mod host;

@@ -7,6 +7,7 @@
 mod client;
 mod ending;
 mod evaluating;
+mod lingering;
 mod refusing;
 mod server;
 mod sessions;
@@ -146,6 +147,9 @@ fn main() -> ExitCode {
         refusing::the_page_and_the_document_are_served,
         refusing::pages_of_others_may_ask,
         refusing::who_waits_at_the_end_is_told_so,
+        lingering::who_says_nothing_is_left,
+        lingering::a_connection_is_used_again,
+        lingering::few_descriptors_are_enough,
     ];
     let shared_queue: &[(&str, OverRedis)] = &[
         ("a_killed_worker_loses_nothing", sharing::a_killed_worker_loses_nothing),

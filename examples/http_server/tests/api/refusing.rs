@@ -10,7 +10,7 @@ use crate::client::send;
 use crate::server::Server;
 
 /// A server that serves HTTP alone.
-fn without_workers(settings: &[(&str, &str)]) -> Server {
+pub(crate) fn without_workers(settings: &[(&str, &str)]) -> Server {
     let settings = [settings, &[("EVALX_WORKERS", "0")]].concat();
     Server::start(&settings).unwrap().ready().unwrap()
 }

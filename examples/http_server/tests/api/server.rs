@@ -11,6 +11,9 @@ use serde_json::Value;
 
 use crate::client::{Answer, send};
 
+/// The server.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_http_server");
+
 /// How long a server may take to start on a loaded machine.
 const START: Duration = Duration::from_secs(120);
 
@@ -28,13 +31,23 @@ impl Server {
 
     /// The same, with its log there.
     pub(crate) fn start_with(settings: &[(&str, &str)], stderr: Stdio) -> Result<Self, String> {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_http_server"))
+        Self::spawn(Command::new(PROGRAM).stderr(stderr), settings)
+    }
+
+    /// Starts one that may have so many descriptors.
+    pub(crate) fn start_within(descriptors: u32, settings: &[(&str, &str)]) -> Result<Self, String> {
+        let script = format!("ulimit -n {descriptors} && exec \"$0\"");
+        Self::spawn(Command::new("sh").args(["-c", &script, PROGRAM]), settings)
+    }
+
+    /// Starts this with these settings, and waits until it listens.
+    fn spawn(command: &mut Command, settings: &[(&str, &str)]) -> Result<Self, String> {
+        let mut process = command
             .env("EVALX_ADDR", "127.0.0.1:0")
             .env("EVALX_LOG", "error")
             .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(stderr)
             .spawn()
             .map_err(|error| error.to_string())?;
         let mut line = String::new();
