@@ -71,6 +71,14 @@ fn the_same_calls_are_absent() {
     }
 }
 
+#[test]
+fn the_same_calls_keep_nothing() {
+    let agent = calls(&part(AGENT, "const UNKEPT:", "];"), ',');
+    let native = calls(&part(LISTS, "const ENOTSUP_CALLS:", "];"), ',');
+    assert!(agent.contains("setxattr"), "{agent:?}");
+    assert_eq!(agent, native);
+}
+
 /// Each as `CALL, NUMBER OF THE ARGUMENT`.
 #[test]
 fn the_same_calls_spare_pid_one() {

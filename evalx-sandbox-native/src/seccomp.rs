@@ -17,7 +17,7 @@ use evalx_core::Network;
 use crate::sys::Instruction;
 
 pub(crate) use lists::name;
-use lists::{ALLOWED, ENOSYS_CALLS, EPERM_CALLS};
+use lists::{ALLOWED, ENOSYS_CALLS, ENOTSUP_CALLS, EPERM_CALLS};
 use program::{Action, Filter};
 
 /// The calls that zygote and cell make after `base` was installed: they mount
@@ -34,6 +34,9 @@ pub(crate) fn base() -> Vec<Instruction> {
     }
     for call in ENOSYS_CALLS {
         filter.call(*call, Action::Errno(libc::ENOSYS));
+    }
+    for call in ENOTSUP_CALLS {
+        filter.call(*call, Action::Errno(libc::EOPNOTSUPP));
     }
     filter.finish()
 }
@@ -140,6 +143,7 @@ mod tests {
             assert_eq!(run(*call, [0, 0]), Action::Errno(libc::EPERM));
         }
         assert_eq!(run(libc::SYS_io_uring_setup, [0, 0]), Action::Errno(libc::ENOSYS));
+        assert_eq!(run(libc::SYS_setxattr, [0, 0]), Action::Errno(libc::EOPNOTSUPP));
         assert_eq!(run(libc::SYS_clone3, [0, 0]), Action::Errno(libc::ENOSYS));
         assert_eq!(run(libc::SYS_socket, [1, 0]), Action::Allow);
         for family in [2, 10, 16, 17, 38, 40] {

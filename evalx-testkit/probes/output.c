@@ -173,6 +173,19 @@ static int make_files(int argc, char **argv) {
     return made < most ? code : 0;
 }
 
+/* What an access list takes of the kernel is charged to nobody. */
+static int access_lists(int argc, char **argv) {
+    static const unsigned char list[] = {2, 0, 0, 0, 1, 0, 7, 0, 255, 255, 255, 255, 4, 0, 5, 0, 255, 255, 255, 255,
+                                         32, 0, 5, 0, 255, 255, 255, 255};
+    (void)argc, (void)argv;
+    if (mkdir("listed", 0700) < 0) return setup_failed("mkdir");
+    for (int i = 0; i < 2; i++) {
+        const char *kind = i ? "system.posix_acl_default" : "system.posix_acl_access";
+        if (setxattr("listed", kind, list, sizeof list, 0) == 0) return escaped("an access list was kept");
+    }
+    return HELD;
+}
+
 static int attributes(int argc, char **argv) {
     static char value[60000];
     (void)argc, (void)argv;
@@ -246,6 +259,7 @@ const struct probe output_probes[] = {
     {"preallocate", preallocate},
     {"make-files", make_files},
     {"attributes", attributes},
+    {"access-lists", access_lists},
     {"writable-places", writable_places},
     {"disk-shape", disk_shape},
     {"exceed-file-size", exceed_file_size},

@@ -96,6 +96,14 @@ pub(super) const ENOSYS_CALLS: &[libc::c_long] = &[
     libc::SYS_vserver,
 ];
 
+/// Calls that keep something beside a file. What an access list takes is the
+/// kernel's memory, and counts as nobody's: neither as a session's nor as a disk's.
+pub(super) const ENOTSUP_CALLS: &[libc::c_long] =
+    &[libc::SYS_setxattr, libc::SYS_lsetxattr, libc::SYS_fsetxattr, SETXATTRAT];
+
+/// `setxattrat` of Linux 6.13, which the C library's list of numbers lacks.
+const SETXATTRAT: libc::c_long = 463;
+
 /// The strict policy: memory, files, time, signals and threads of one process.
 pub(super) const ALLOWED: &[libc::c_long] = &[
     libc::SYS_read,

@@ -9,6 +9,7 @@ const ROOMY: Bounds = Bounds { disk_mib: 8, files: 256, ..Bounds::SMALL };
 const DISK: &[Need] = &[Need::Limit(LimitKind::Disk)];
 const FILES: &[Need] = &[Need::Limit(LimitKind::Files)];
 const APART: &[Need] = &[Need::Isolation(Isolation::Files)];
+const FILTERED: &[Need] = &[Need::Isolation(Isolation::Syscalls)];
 const FULL: &[End] = &[End::Disk];
 
 const fn attack(name: &'static str, arguments: &'static [&'static str]) -> Attack {
@@ -57,5 +58,6 @@ pub(crate) const ATTACKS: &[Attack] = &[
     attack("a_million_symlinks", &["make-files", "1", "symlink", "1000000"]).ends(FULL).needing(FILES),
     attack("a_million_fifos", &["make-files", "1", "fifo", "1000000"]).ends(FULL).needing(FILES),
     attack("extended_attributes", &["attributes"]).ends(&[End::Held, End::Disk, End::Memory]),
+    attack("access_lists", &["access-lists"]).needing(FILTERED),
     attack("files_in_every_place", &["writable-places", "3"]).needing(APART),
 ];
