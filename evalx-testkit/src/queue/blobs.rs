@@ -8,6 +8,9 @@ use evalx_queue::{BlobId, ErrorKind, NewJob, Outcome, Queue as _, QueueConfig};
 use super::QueueRig;
 use super::rig::{submit, until};
 
+/// Soon over, and long enough for a job to be enqueued on a machine that is busy.
+pub(super) const BRIEF: Duration = Duration::from_secs(2);
+
 /// A blob is what was put, and gone after its time.
 pub async fn are_kept_for_their_time(rig: QueueRig) {
     let queue = rig.plain_queue().await;
@@ -25,9 +28,8 @@ pub async fn are_kept_for_their_time(rig: QueueRig) {
 /// A blob is kept as long as there is a job that names it.
 pub async fn are_kept_as_long_as_a_job_needs_them(rig: QueueRig) {
     let queue = rig.plain_queue().await;
-    let brief = Duration::from_millis(400);
-    let needed = queue.put_blob("needed".into(), brief).await.unwrap();
-    let other = queue.put_blob("other".into(), brief).await.unwrap();
+    let needed = queue.put_blob("needed".into(), BRIEF).await.unwrap();
+    let other = queue.put_blob("other".into(), BRIEF).await.unwrap();
     let job = || NewJob::new("x").with_blob(needed).with_result_ttl(Duration::from_millis(300));
     submit(&queue, job()).await;
     submit(&queue, job()).await;
@@ -49,7 +51,8 @@ pub async fn are_kept_as_long_as_a_job_needs_them(rig: QueueRig) {
 /// there for its own time when all are.
 pub async fn are_not_gone_with_the_first_job(rig: QueueRig) {
     let queue = rig.plain_queue().await;
-    let shared = queue.put_blob("shared".into(), Duration::from_millis(50)).await.unwrap();
+    let shared = queue.put_blob("shared".into(), BRIEF).await.unwrap();
+    let alone = queue.put_blob("alone".into(), BRIEF).await.unwrap();
     let lasting = queue.put_blob("lasting".into(), Duration::from_secs(60)).await.unwrap();
     let job = |ttl| NewJob::new("x").with_blob(shared).with_blob(lasting).with_result_ttl(ttl);
     let brief = submit(&queue, job(Duration::from_millis(50))).await;
@@ -64,6 +67,7 @@ pub async fn are_not_gone_with_the_first_job(rig: QueueRig) {
         queue_ref.get(brief).await.unwrap().is_none()
     })
     .await;
+    until("its own time is over", || async { queue_ref.get_blob(alone).await.unwrap().is_none() }).await;
     assert_eq!(queue.get_blob(shared).await.unwrap(), Some("shared".into()));
     assert_eq!(queue.remove(&[other]).await.unwrap(), 1);
     until("what they shared is gone", || async { queue_ref.get_blob(shared).await.unwrap().is_none() }).await;

@@ -9,6 +9,7 @@ use evalx_queue::{
 };
 
 use super::QueueRig;
+use super::blobs::BRIEF;
 use super::rig::{submit, until, view};
 
 /// Jobs in each state are listed, in pages.
@@ -110,12 +111,11 @@ pub async fn wakes_who_waits_for_the_end(rig: QueueRig) {
 /// What was removed is forgotten, with all that was kept of it.
 pub async fn forgets_what_was_removed(rig: QueueRig) {
     let queue = rig.plain_queue().await;
-    let brief = Duration::from_millis(200);
-    let blob = queue.put_blob("in".into(), brief).await.unwrap();
+    let blob = queue.put_blob("in".into(), BRIEF).await.unwrap();
     let job = NewJob::new("x").with_idempotency_key("k").with_blob(blob);
     let id = submit(&queue, job.clone()).await;
     let claimed = rig.claim_one(&queue).await;
-    let out = queue.put_blob("out".into(), brief).await.unwrap();
+    let out = queue.put_blob("out".into(), BRIEF).await.unwrap();
     rig.settle(&queue, &claimed, Outcome::Done { result: "r".into(), blobs: vec![out] }).await;
     assert_eq!(view(&queue, id).await.blobs, [blob, out]);
     assert_eq!(queue.remove(&[id]).await.unwrap(), 1);
