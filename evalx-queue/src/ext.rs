@@ -95,18 +95,13 @@ pub trait QueueExt: Queue {
     /// `Unavailable`.
     fn requeue_all_dead(&self) -> impl Future<Output = Result<u64>> + Send {
         async move {
-            let (mut requeued, mut left) = (0, None);
+            let (mut requeued, mut pages) = (0, Pages::of(JobState::Dead));
             loop {
-                let page = self.list(&ListQuery::new(JobState::Dead).with_limit(ListQuery::MOST)).await?;
-                let ids: Vec<_> = page.jobs.iter().map(|job| job.id).collect();
-                let left = left.get_or_insert(page.total);
-                // Those that die again meanwhile are not sent round for ever.
-                if ids.is_empty() || *left == 0 {
+                let ids = pages.next(self).await?;
+                if ids.is_empty() {
                     return Ok(requeued);
                 }
-                // What it counts is less if its answer was lost and it was repeated.
                 requeued += self.requeue(&ids).await?;
-                *left = left.saturating_sub(ids.len() as u64);
             }
         }
     }
@@ -121,22 +116,45 @@ pub trait QueueExt: Queue {
                 let message = format!("only done, dead and cancelled jobs can be purged, not {state} ones");
                 return Err(Error::invalid(message));
             }
-            let (mut purged, mut left) = (0, None);
+            let (mut purged, mut pages) = (0, Pages::of(state));
             loop {
-                let page = self.list(&ListQuery::new(state).with_limit(ListQuery::MOST)).await?;
-                let ids: Vec<_> = page.jobs.iter().map(|job| job.id).collect();
-                let left = left.get_or_insert(page.total);
-                if ids.is_empty() || *left == 0 {
+                let ids = pages.next(self).await?;
+                if ids.is_empty() {
                     return Ok(purged);
                 }
                 purged += self.remove(&ids).await?;
-                *left = left.saturating_sub(ids.len() as u64);
             }
         }
     }
 }
 
 impl<T: Queue + ?Sized> QueueExt for T {}
+
+/// The jobs in a state, a page after the other, for who takes them out of it.
+struct Pages {
+    state: JobState,
+    /// How many there were at first, without those that were given since: what
+    /// comes into the state meanwhile is not sent round for ever. (How many a call
+    /// has changed says less: fewer, if its answer was lost and it was repeated.)
+    left: Option<u64>,
+}
+
+impl Pages {
+    const fn of(state: JobState) -> Self {
+        Self { state, left: None }
+    }
+
+    /// The next of them; none at the end.
+    async fn next<Q: Queue + ?Sized>(&mut self, queue: &Q) -> Result<Vec<JobId>> {
+        let page = queue.list(&ListQuery::new(self.state).with_limit(ListQuery::MOST)).await?;
+        let left = self.left.get_or_insert(page.total);
+        if *left == 0 {
+            return Ok(Vec::new());
+        }
+        *left = left.saturating_sub(page.jobs.len() as u64);
+        Ok(page.jobs.iter().map(|job| job.id).collect())
+    }
+}
 
 fn not_found(id: JobId) -> Error {
     Error::new(ErrorKind::NotFound, format!("there is no job {id}, or no longer"))

@@ -13,7 +13,7 @@ use evalx_core::{
 };
 
 use crate::error::{NativeError, not_started};
-use crate::fleet::Taken;
+use crate::fleet::{Death, Taken};
 use crate::report::{Seen, report};
 use crate::stdio::{Ends, Host};
 use crate::store::LARGE;
@@ -169,11 +169,11 @@ impl NativeSession {
     }
 
     /// Gives up the slot, and waits until its processes are dead.
-    async fn lose_slot(&mut self) {
-        let Ok(index) = self.taken.slot().map(|slot| slot.index) else { return };
+    async fn lose_slot(&mut self) -> Option<Death> {
+        let index = self.taken.slot().ok()?.index;
         self.taken.discard();
         self.dropped_run = false;
-        self.taken.fleet().death(index).await;
+        self.taken.fleet().death(index).await
     }
 
     /// A slot whose zygote ended: on cgroup v1 the kernel may have chosen it
@@ -183,10 +183,7 @@ impl NativeSession {
         error: NativeError,
         summary: (StreamSummary, StreamSummary),
     ) -> Result<StepReport> {
-        let Ok(index) = self.taken.slot().map(|slot| slot.index) else { return Err(error.into()) };
-        self.taken.discard();
-        self.dropped_run = false;
-        match self.taken.fleet().death(index).await {
+        match self.lose_slot().await {
             Some(death) if death.oom_kills > 0 => {
                 let done = Done {
                     stopped: Stopped::Memory,

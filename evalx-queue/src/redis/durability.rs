@@ -57,13 +57,13 @@ async fn read(link: &Link, config: &RedisConfig) -> Result<Settings> {
     // Of a cluster the node is to be asked that has the queue: a command on one of
     // its keys leads there. It is the first, too: an error is one of the connection.
     link.command(&command(&["EXISTS", &link.key(":book")])).await?;
-    let info = info(link, config, "persistence").await?;
+    let persistence = info(link, config, "persistence").await?;
     let mut settings = Settings {
-        append_only: info.get("aof_enabled").is_some_and(|enabled| enabled == "1"),
+        append_only: persistence.get("aof_enabled").is_some_and(|enabled| enabled == "1"),
         fsync: setting(link, config, "appendfsync").await?,
         ..Settings::default()
     };
-    let memory = self::info(link, config, "memory").await?;
+    let memory = info(link, config, "memory").await?;
     let says = |name: &str, what: &str| memory.get(name).is_some_and(|value| value == what);
     settings.evicts = !says("maxmemory", "0") && !says("maxmemory_policy", "noeviction");
     let awaited = setting(link, config, "min-replicas-to-write").await?.unwrap_or_default();

@@ -175,7 +175,8 @@ end
 
 -- Hands out the jobs that this call got before and still has, at the end of the
 -- answer; gives how many, or nil if it has not been here. `record` is of the
--- worker's last call.
+-- worker's last call: its nonce (16 letters), its connection (16 of the process and
+-- 16 of the connection's number, each after the other), and its jobs, a line each.
 local function claim_again(record, nonce, connection, answer)
     if not record then return nil end
     if string.sub(record, 1, 16) ~= nonce then

@@ -46,7 +46,7 @@ pub(super) fn unpack(archive: &[u8]) -> Result<Vec<SourceFile>, &'static str> {
             let path = SandboxPath::new(name).map_err(|_| "has a file outside of its folder")?;
             let packed = long(archive, at + 20)? as usize;
             data = data.checked_sub(packed).ok_or("is a broken zip archive")?;
-            let contents = contents(archive, at, room.min(MOST_OF_ONE))?;
+            let contents = contents(archive, at, packed, room.min(MOST_OF_ONE))?;
             room -= contents.len() as u64;
             files.push(SourceFile::new(path, contents));
         }
@@ -55,10 +55,10 @@ pub(super) fn unpack(archive: &[u8]) -> Result<Vec<SourceFile>, &'static str> {
     Ok(files)
 }
 
-/// What the file holds whose entry of the directory is at `entry`.
-fn contents(archive: &[u8], entry: usize, most: u64) -> Result<Bytes, &'static str> {
+/// What the file holds whose entry of the directory is at `entry`, and which
+/// takes so many bytes of the archive.
+fn contents(archive: &[u8], entry: usize, packed: usize, most: u64) -> Result<Bytes, &'static str> {
     let (flags, method) = (short(archive, entry + 8)?, short(archive, entry + 10)?);
-    let packed = long(archive, entry + 20)? as usize;
     let local = long(archive, entry + 42)? as usize;
     if flags & 1 != 0 {
         return Err("has a file with a password");
